@@ -1,0 +1,1 @@
+"""The ``csk`` command line: one module per subcommand, parsing only."""

@@ -1,0 +1,1 @@
+"""Data sets and synthetic scenes as sequences of :class:`Sample`."""

@@ -1,0 +1,1 @@
+"""Procedural road scenes seen by an optical and a thermal camera."""

@@ -1,0 +1,1 @@
+"""From camera images to label maps: preprocessing, engines, Segmenter."""

@@ -1,0 +1,166 @@
+"""sensor_msgs image fields to arrays and back, duck-typed: one code for live and bagged messages.
+
+Nothing here imports ROS: a message is anything with the fields of ``sensor_msgs/Image`` (``height``,
+``width``, ``encoding``, ``is_bigendian``, ``step``, ``data``) or of ``sensor_msgs/CompressedImage``
+(``format``, ``data``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from csk_ros.modality import Modality
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+MAX_PIXELS = 64_000_000
+"""The largest image that is read; a header that claims more is taken for corrupt."""
+
+
+class ImageError(ValueError):
+    """An image message that cannot be read; says which field is wrong."""
+
+
+class _Layout(NamedTuple):
+    dtype: type[np.uint8 | np.uint16]
+    channels: int
+    to_rgb: int | None
+    to_grey: int | None
+
+
+_LAYOUTS = {
+    "mono8": _Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB, None),
+    "8UC1": _Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB, None),
+    "mono16": _Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB, None),
+    "16UC1": _Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB, None),
+    "rgb8": _Layout(np.uint8, 3, None, cv2.COLOR_RGB2GRAY),
+    "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB, cv2.COLOR_BGR2GRAY),
+    "rgba8": _Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB, cv2.COLOR_RGBA2GRAY),
+    "bgra8": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB, cv2.COLOR_BGRA2GRAY),
+}
+
+
+def read_image(message: Any, modality: Modality) -> Pixels:
+    """The pixels of an ``Image`` or ``CompressedImage``, in the one form each modality has here.
+
+    Args:
+        message: the message; an uncompressed one is not copied where its layout already fits.
+        modality: what the image is taken for.
+
+    Returns:
+        EO: (H, W, 3) uint8 RGB. IR: (H, W) uint8 or uint16.
+
+    Raises:
+        ImageError: if the fields contradict each other, the encoding is not known, or the compressed
+            data cannot be decoded.
+    """
+    if hasattr(message, "encoding"):
+        pixels = raw_pixels(message)
+        layout = _LAYOUTS[message.encoding]
+    else:
+        pixels = _decompress(message)
+        layout = _LAYOUTS[_decompressed_encoding(pixels)]
+    return _as_eo(pixels, layout) if modality is Modality.EO else _as_ir(pixels, layout)
+
+
+def raw_pixels(message: Any) -> Pixels:
+    """The pixels of an ``Image`` as its encoding lays them out: (H, W) or (H, W, channels), native endian.
+
+    A view on the message's data where it is native endian.
+
+    Raises:
+        ImageError: as :func:`read_image`.
+    """
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        raise ImageError(f"encoding '{message.encoding}' is not supported: use one of {', '.join(_LAYOUTS)}")
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    _check_size(height, width)
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
+    row = width * layout.channels * dtype.itemsize
+    if step < row or step % dtype.itemsize:
+        raise ImageError(f"step {step} does not fit {width} px of {message.encoding}, which need {row} bytes")
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    # Some drivers leave the padding of the last row out.
+    if not (height - 1) * step + row <= data.size <= height * step:
+        raise ImageError(
+            f"data holds {data.size} bytes where height {height} x step {step} = {height * step} are due"
+        )
+    if data.size < height * step:
+        data = np.pad(data, (0, height * step - data.size))
+    pixels = data.view(dtype).reshape(height, step // dtype.itemsize)[:, : width * layout.channels]
+    native = pixels.astype(layout.dtype, copy=False)
+    return native if layout.channels == 1 else native.reshape(height, width, layout.channels)
+
+
+def fill_image(message: Any, pixels: NDArray[np.uint8], encoding: str, header: Any) -> None:
+    """Write uint8 pixels, (H, W) or (H, W, channels), into a fresh ``sensor_msgs/Image``.
+
+    ``frombytes`` on the message's own array: assigning an ndarray to ``data`` takes a thousand times longer.
+    """
+    contiguous = np.ascontiguousarray(pixels)
+    message.header = header
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = encoding
+    message.is_bigendian = 0
+    message.step = contiguous.strides[0]
+    message.data.frombytes(memoryview(contiguous).cast("B"))
+
+
+def stamp_to_ns(stamp: Any) -> int:
+    """A ``builtin_interfaces/Time`` in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _check_size(height: int, width: int) -> None:
+    if height <= 0 or width <= 0:
+        raise ImageError(f"image of height {height} and width {width} is empty")
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"image of height {height} and width {width} is over the limit of {MAX_PIXELS} pixels"
+        )
+
+
+def _decompress(message: Any) -> Pixels:
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error as error:
+        raise ImageError(
+            f"compressed image (format '{message.format}') cannot be decoded: {error.err}"
+        ) from error
+    if pixels is None:
+        raise ImageError(f"compressed image (format '{message.format}', {data.size} bytes) cannot be decoded")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            f"compressed image (format '{message.format}') holds {pixels.dtype}: only 8 and 16 bit are read"
+        )
+    _check_size(*pixels.shape[:2])
+    return pixels
+
+
+def _decompressed_encoding(pixels: Pixels) -> str:
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if channels == 1:
+        return "mono8" if pixels.dtype == np.uint8 else "mono16"
+    if pixels.dtype == np.uint8 and channels in (3, 4):
+        return "bgr8" if channels == 3 else "bgra8"
+    raise ImageError(
+        f"compressed image has {channels} channels of {pixels.dtype}: expected mono8, mono16, bgr8 or bgra8"
+    )
+
+
+def _as_eo(pixels: Pixels, layout: _Layout) -> Pixels:
+    if layout.dtype is np.uint16:
+        raise ImageError("a 16-bit image cannot be the optical one: are the eo and ir topics swapped?")
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)  # type: ignore[return-value]
+
+
+def _as_ir(pixels: Pixels, layout: _Layout) -> Pixels:
+    return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Bags in and out, and runs of the node over them."""

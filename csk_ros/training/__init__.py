@@ -1,0 +1,1 @@
+"""Recipes that turn samples into checkpoints."""

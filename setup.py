@@ -1,0 +1,69 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "csk_ros"
+
+# The Jazzy versions of the ROS wheels: the real client library and the real Fast DDS in a plain Python.
+ROS = [
+    "ros-rclpy[fastrtps]==7.1.6",
+    "ros-sensor-msgs==5.3.6",
+    "ros-diagnostic-msgs==5.3.6",
+    "ros-std-srvs==5.3.6",
+    "ros-lifecycle-msgs==2.0.3",
+]
+REPLAY = ["rosbags>=0.10", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
+TRAIN = ["lightning>=2.4", "torchmetrics>=1.4"]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="RGB-thermal semantic segmentation for ROS 2 that falls back to thermal alone.",
+    long_description=open("README.md", encoding="utf-8").read(),  # noqa: SIM115 (the interpreter ends at once)
+    long_description_content_type="text/markdown",
+    maintainer="csk_ros maintainers",
+    maintainer_email="maintainers@csk-ros.invalid",
+    license="Apache-2.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.replay": ["*.html"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", glob("launch/*.py")),
+        (f"share/{NAME}/config", [p for p in glob("config/*") if "." in p]),
+        (f"share/{NAME}/config/train", glob("config/train/*")),
+        (f"share/{NAME}/models", glob("models/*.*")),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy>=1.24",
+        "opencv-python-headless>=4.6",
+        "pyyaml>=6.0",
+        "safetensors>=0.4",
+        "torch>=2.2",
+        "jsonargparse[signatures]>=4.33",
+    ],
+    extras_require={
+        "ros": ROS,
+        "replay": REPLAY,
+        "train": TRAIN,
+        "demo": [*ROS, *REPLAY],
+        "dev": [
+            *ROS,
+            *REPLAY,
+            *TRAIN,
+            "hypothesis>=6",
+            "mypy>=1.10",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "ruff>=0.5",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "segment_node = csk_ros.ros.segment_node:main",
+            "csk = csk_ros.cli.main:main",
+        ],
+    },
+)

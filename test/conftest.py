@@ -1,0 +1,22 @@
+"""Shared fixtures; keeps every DDS participant of a test run on this machine and in a domain of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real images and backbone weights, which is not part of the project."""
+    folder = Path(os.environ.get("CSK_ROS_SHARED", _REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set CSK_ROS_SHARED to a folder that holds it")
+    return folder
