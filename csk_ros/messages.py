@@ -17,7 +17,7 @@ from csk_ros.modality import Modality
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+    Pixels = NDArray[Any]  # uint8 or uint16
 
 MAX_PIXELS = 64_000_000
 """The largest image that is read; a header that claims more is taken for corrupt."""
@@ -110,7 +110,7 @@ def fill_image(message: Any, pixels: NDArray[np.uint8], encoding: str, header: A
     message.encoding = encoding
     message.is_bigendian = 0
     message.step = contiguous.strides[0]
-    message.data.frombytes(memoryview(contiguous).cast("B"))
+    message.data.frombytes(contiguous.data.cast("B"))
 
 
 def stamp_to_ns(stamp: Any) -> int:
@@ -159,8 +159,8 @@ def _decompressed_encoding(pixels: Pixels) -> str:
 def _as_eo(pixels: Pixels, layout: _Layout) -> Pixels:
     if layout.dtype is np.uint16:
         raise ImageError("a 16-bit image cannot be the optical one: are the eo and ir topics swapped?")
-    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)  # type: ignore[return-value]
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
 def _as_ir(pixels: Pixels, layout: _Layout) -> Pixels:
-    return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)  # type: ignore[return-value]
+    return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
