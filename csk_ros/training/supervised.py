@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from csk_ros.labels import UNLABELLED
+from csk_ros.evaluation.metrics import RouteScores
 from csk_ros.modality import Modality, Route
 from csk_ros.network.encoder import Encoder
 from csk_ros.training.losses import head_losses
@@ -17,8 +18,9 @@ from csk_ros.training.losses import head_losses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from csk_ros.evaluation.metrics import Scores
     from csk_ros.labels import LabelSet
-    from csk_ros.network import Normalisation
+    from csk_ros.network import Network, Normalisation
     from csk_ros.training.samples import Batch
     from csk_ros.training.settings import OptimizerSettings, TrainSettings
 
@@ -36,7 +38,7 @@ class SupervisedModule(LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         settings: TrainSettings,
         *,
         label_set: LabelSet,
@@ -56,8 +58,7 @@ class SupervisedModule(LightningModule):
             for name in ("mean", "std"):
                 value = torch.tensor(getattr(values, name), dtype=torch.float32).view(1, -1, 1, 1)
                 self.register_buffer(f"_{modality.value}_{name}", value, persistent=False)
-        confusion = torch.zeros(len(self.routes), len(label_set), len(label_set), dtype=torch.int64)
-        self.register_buffer("_confusion", confusion, persistent=False)
+        self._counts = RouteScores(label_set)
         self.train()
 
     def train(self, mode: bool = True) -> SupervisedModule:  # noqa: FBT001, FBT002 (torch's signature)
@@ -90,25 +91,23 @@ class SupervisedModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's counts."""
-        self._confusion.zero_()
+        self._counts = RouteScores(self.label_set)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Count each route's answers, from exactly the inputs that the route has when deployed."""
-        known = batch["labels"] != UNLABELLED
-        truth = batch["labels"][known]
-        classes = len(self.label_set)
-        for position, route in enumerate(self.routes):
-            answer = self.network(**self.inputs(batch, route.modalities)).argmax(1)[known]
-            pairs = torch.bincount(truth * classes + answer, minlength=classes * classes)
-            self._confusion[position] += pairs.view(classes, classes)
+        labels = batch["labels"].to(torch.uint8).cpu().numpy()
+        for route in self.routes:
+            answer = self.network(**self.inputs(batch, route.modalities)).argmax(1)
+            masks = answer.to(torch.uint8).cpu().numpy()
+            for mask, truth in zip(masks, labels, strict=True):
+                self._counts.update(route, mask, truth)
 
     def on_validation_epoch_end(self) -> None:
-        """Turn the counts into scores: IoU per class, its mean over classes that occur."""
-        for position, route in enumerate(self.routes):
-            self.scores[route.value] = iou_scores(self._confusion[position], self.label_set)
-            self.log(f"miou/{route.value}", self.scores[route.value]["miou"])
-        mean = sum(score["miou"] for score in self.scores.values()) / len(self.scores)
-        self.log("miou", mean)
+        """Turn the counts into scores; ``miou`` is the mean of all routes'."""
+        self.scores = {route.value: _to_dict(self._counts.scores(route)) for route in self.routes}
+        for route, scores in self.scores.items():
+            self.log(f"miou/{route}", scores["miou"])
+        self.log("miou", sum(scores["miou"] for scores in self.scores.values()) / len(self.scores))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over four groups: backbone or not, decayed or not."""
@@ -146,17 +145,8 @@ def poly_with_warmup(step: int, total: int, settings: OptimizerSettings) -> floa
     return max(0.0, 1.0 - progress) ** settings.power
 
 
-def iou_scores(confusion: torch.Tensor, label_set: LabelSet) -> dict[str, Any]:
-    """IoU of each class that occurs in truth or answer, and their mean as ``miou``.
-
-    Args:
-        confusion: int64 (C, C), truth by answer.
-        label_set: the classes.
-    """
-    counts = confusion.double().cpu()
-    hits = counts.diagonal()
-    union = counts.sum(0) + counts.sum(1) - hits
-    iou = {
-        name: float(hits[i] / union[i]) for i, name in enumerate(label_set.names) if union[i] > 0
-    }
-    return {"miou": sum(iou.values()) / max(1, len(iou)), "iou": iou}
+def _to_dict(scores: Scores) -> dict[str, Any]:
+    """Scores over the classes that occur, as JSON."""
+    names = scores.label_set.names
+    iou = {name: float(value) for name, value in zip(names, scores.iou, strict=True) if not math.isnan(value)}
+    return {"miou": scores.miou(), "frames": scores.frames, "iou": iou}
