@@ -78,7 +78,9 @@ class StopOnInterrupt(Callback):
             self.interrupted = True
             trainer.should_stop = True
             trainer.limit_val_batches = 0
-            tqdm.write("stopping after this step; Ctrl-C again stops at once, without saving", file=sys.stderr)
+            tqdm.write(
+                "stopping after this step; Ctrl-C again stops at once, without saving", file=sys.stderr
+            )
 
         self._previous = signal.signal(signal.SIGINT, stop)
 

@@ -92,9 +92,9 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
         )
 
     save, stop = SaveBestAndLast(folder, export), StopOnInterrupt()
-    trainer = _trainer(settings, folder, [save, stop, ShowProgress()])
     with warnings.catch_warnings():
         _hush_lightning()
+        trainer = _trainer(settings, folder, [save, stop, ShowProgress()])
         trainer.fit(module, samples, ckpt_path=last, weights_only=True)
     if stop.interrupted:
         save.save(trainer, "last")
@@ -177,7 +177,7 @@ def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Any]) -> Tra
 
 
 def _hush_lightning() -> None:
-    """Advice on loader workers and logging intervals says nothing about the run."""
+    """Leave out Lightning's advertisements and advice, which say nothing about the run."""
     warnings.filterwarnings("ignore", module="lightning.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
@@ -197,12 +197,21 @@ def _plain(value: Any) -> Any:
 
 
 def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, Any]:
-    """What went into the weights, as JSON."""
-    weights = settings.network.backbone_weights or settings.network.checkpoint
+    """What went into the weights, as JSON; of files their names and contents, not where they lay."""
+    document = _plain(settings.to_dict())
+    del document["output"]
+    network, data = document["network"], document["data"]
+    data["root"] = data["root"] and Path(data["root"]).name
+    started_from = {}
+    for key in ("backbone_weights", "checkpoint"):
+        if network[key] is not None:
+            path = Path(network[key])
+            network[key] = path.name
+            started_from = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return {
         "recipe": "supervised",
-        "settings": _plain(settings.to_dict()),
-        "started_from_sha256": hashlib.sha256(Path(weights).read_bytes()).hexdigest() if weights else None,
+        "settings": document,
+        "started_from": started_from,
         "seed": settings.seed,
         "epochs": module.trainer.current_epoch + 1,
         "steps": module.trainer.global_step,

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from csk_ros.data import Sample, open_samples
 from csk_ros.data.augmentation import augment
-from csk_ros.training.settings import expand_specs
+from csk_ros.training.settings import complete_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,10 +187,10 @@ class SampleModule(LightningDataModule):
         super().__init__()
         self._settings = settings
         self._seed = seed
-        self.train_specs = expand_specs(settings.train, settings.root)
-        self.val_specs = expand_specs(settings.val, settings.root)
-        self.train_samples = JoinedSamples.open(self.train_specs, settings.train_split)
-        self.val_samples = JoinedSamples.open(self.val_specs, settings.val_split)
+        train = complete_specs(settings.train, settings.root)
+        val = complete_specs(settings.val, settings.root)
+        self.train_samples = JoinedSamples.open(train, settings.train_split)
+        self.val_samples = JoinedSamples.open(val, settings.val_split)
         if self.train_samples.label_set != self.val_samples.label_set:
             raise ValueError("data.train and data.val have different classes")
 
@@ -232,5 +232,3 @@ def _one_thread(_worker: int) -> None:
     import cv2  # noqa: PLC0415 (only the worker's own copy is set)
 
     cv2.setNumThreads(0)
-
-

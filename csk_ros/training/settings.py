@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
-
-def expand_specs(specs: list[str], root: str | None) -> list[str]:
-    """Data specs with ``{root}`` filled in and each ``{a..b}`` written out (both ends included).
+def complete_specs(specs: list[str], root: str | None) -> list[str]:
+    """Data specs with ``{root}`` filled in.
 
     Raises:
-        ValueError: if a spec needs a root that is not set, or a range runs backwards.
+        ValueError: if a spec needs a root that is not set.
     """
-    expanded: list[str] = []
     for spec in specs:
         if "{root}" in spec and root is None:
             raise ValueError(f"data.root is not set and {spec!r} needs it: give the folder of the data set")
-        expanded += _expand_range(spec.replace("{root}", root or ""))
-    return expanded
-
-
-def _expand_range(spec: str) -> list[str]:
-    match = _RANGE.search(spec)
-    if match is None:
-        return [spec]
-    first, last = int(match[1]), int(match[2])
-    if last < first:
-        raise ValueError(f"{match[0]} in {spec!r} runs backwards")
-    parts = (spec[: match.start()] + str(i) + spec[match.end() :] for i in range(first, last + 1))
-    return [complete for part in parts for complete in _expand_range(part)]
+    return [spec.replace("{root}", root or "") for spec in specs]
 
 
 def _require(condition: bool, field_name: str, value: Any, wanted: str) -> None:  # noqa: FBT001 (an assertion)
@@ -44,8 +28,7 @@ class DataSettings:
     """Where samples come from and how they reach the network.
 
     Attributes:
-        train: data specs as :func:`csk_ros.data.open_samples` takes them; ``{root}`` stands for ``root``
-            and ``{a..b}`` for every number from a to b.
+        train: data specs as :func:`csk_ros.data.open_samples` takes them; ``{root}`` stands for ``root``.
         val: the same for the samples that scores are computed on.
         root: folder of the data set.
         train_split: split of the training specs, where the data set has splits.

@@ -112,7 +112,9 @@ class SupervisedModule(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over four groups: backbone or not, decayed or not."""
         settings = self.settings.optimizer
-        backbone = {id(parameter) for module in _backbone_modules(self.network) for parameter in module.parameters()}
+        backbone = {
+            id(parameter) for module in _backbone_modules(self.network) for parameter in module.parameters()
+        }
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for parameter in self.network.parameters():
             if parameter.requires_grad:
