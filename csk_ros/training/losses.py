@@ -27,7 +27,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tens
         weight: (C,) factor of each class, or None.
 
     Returns:
-        a scalar: sum of w[y]·(−log p[y]) over labelled pixels, divided by the sum of their w[y].
+        a scalar: sum of w[y]·(-log p[y]) over labelled pixels, divided by the sum of their w[y].
     """
     total = functional.cross_entropy(logits, labels, weight, ignore_index=UNLABELLED, reduction="sum")
     known = labels[labels != UNLABELLED]

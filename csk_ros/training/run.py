@@ -8,6 +8,7 @@ import platform
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch import __version__ as lightning_version
 from lightning.pytorch.loggers import CSVLogger
 
 from csk_ros import __version__
@@ -27,9 +27,8 @@ from csk_ros.training.samples import SampleModule
 from csk_ros.training.supervised import SupervisedModule
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from csk_ros.labels import LabelSet
+    from csk_ros.network import Network
     from csk_ros.training.settings import NetworkSettings, TrainSettings
 
 _MOST_COUNTED = 400
@@ -106,7 +105,7 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     )
 
 
-def make_network(settings: NetworkSettings, label_set: LabelSet) -> nn.Module:
+def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
     """The network that ``settings`` name, with the weights that they name.
 
     Raises:
@@ -121,7 +120,7 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> nn.Module:
         if start.network.architecture != network.architecture or start.label_set != label_set:
             raise ValueError(
                 f"network.checkpoint {settings.checkpoint} is {start.network.architecture} over "
-                f"{', '.join(start.label_set.names)}: use the same network.name, network.arguments and classes"
+                f"{', '.join(start.label_set.names)}: use the same network.name, arguments and classes"
             )
         network.load_state_dict(start.network.state_dict())
     return network.train()
@@ -219,7 +218,7 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
         "versions": {
             "csk_ros": __version__,
             "torch": torch.__version__,
-            "lightning": lightning_version,
+            "lightning": version("lightning"),
             "numpy": np.__version__,
             "python": platform.python_version(),
         },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
@@ -15,7 +17,7 @@ from csk_ros.data.augmentation import augment
 from csk_ros.training.settings import complete_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -66,9 +68,7 @@ class JoinedSamples:
             return self._cache[index]
         part, i = self._index[index]
         sample = part[i]
-        if sample.labels is None:
-            raise ValueError(f"{sample.name} has no labels, which training needs")
-        return Sample(sample.eo, thermal_to_uint8(sample.ir), sample.labels, sample.name, sample.stamp_ns)
+        return Sample(sample.eo, thermal_to_uint8(sample.ir), _labels(sample), sample.name, sample.stamp_ns)
 
     def load(self, workers: int, title: str) -> None:
         """Make and keep every sample, in ``workers`` processes, with progress on the terminal."""
@@ -144,9 +144,25 @@ class TrainingSamples(Dataset[Batch]):
     def __getitem__(self, key: Key) -> Batch:
         """The sample as one entry of a :data:`Batch`, without the first dimension."""
         epoch, index = key
+        settings = self._settings
         sample = self._samples[index]
+        if not settings.augment:
+            return to_tensors(_middle(sample, settings.crop))
         rng = np.random.default_rng((self._seed, epoch, index))
-        return to_tensors(augment(sample, rng, size=self._settings.crop, scale=self._settings.scale))
+        return to_tensors(
+            augment(sample, rng, size=settings.crop, scale=settings.scale, focus=settings.focus)
+        )
+
+
+def _middle(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The part of ``size`` in the middle; raises ValueError if the image is smaller."""
+    top, left = ((have - want) // 2 for have, want in zip(sample.ir.shape, size, strict=True))
+    if min(top, left) < 0:
+        height, width = sample.ir.shape
+        raise ValueError(f"{sample.name} is {width}x{height}, smaller than data.crop: use a smaller crop")
+    labels = _labels(sample)
+    window = slice(top, top + size[0]), slice(left, left + size[1])
+    return Sample(sample.eo[window], sample.ir[window], labels[window], sample.name, sample.stamp_ns)
 
 
 class ValidationSamples(Dataset[Batch]):
@@ -166,12 +182,10 @@ class ValidationSamples(Dataset[Batch]):
 
 def to_tensors(sample: Sample) -> Batch:
     """``eo`` uint8 (3, H, W), ``ir`` uint8 (1, H, W), ``labels`` int64 (H, W)."""
-    if sample.labels is None:
-        raise ValueError(f"{sample.name} has no labels, which training needs")
     return {
         "eo": torch.from_numpy(np.ascontiguousarray(sample.eo.transpose(2, 0, 1))),
         "ir": torch.from_numpy(np.ascontiguousarray(sample.ir))[None],
-        "labels": torch.from_numpy(sample.labels.astype(np.int64)),
+        "labels": torch.from_numpy(_labels(sample).astype(np.int64)),
     }
 
 
@@ -222,13 +236,18 @@ class SampleModule(LightningDataModule):
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": _one_thread if workers else None,
+            "worker_init_fn": _start_worker if workers else None,
         }
         return DataLoader(dataset, **(defaults | options))
 
 
-def _one_thread(_worker: int) -> None:
-    """Keep a loading process off the cores that the network runs on."""
-    import cv2  # noqa: PLC0415 (only the worker's own copy is set)
+def _labels(sample: Sample) -> NDArray[np.uint8]:
+    if sample.labels is None:
+        raise ValueError(f"{sample.name} has no labels, which training needs")
+    return sample.labels
 
+
+def _start_worker(_worker: int) -> None:
+    """Keep a loading process off the network's cores, and leave Ctrl-C to the main process."""
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

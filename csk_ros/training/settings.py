@@ -35,6 +35,7 @@ class DataSettings:
         val_split: split of the validation specs.
         crop: height and width in pixels that the network is trained on; validation takes whole images.
         scale: least and greatest random zoom before the crop.
+        focus: chance that a crop is laid around a pixel of a random class that is not class 0.
         augment: whether training samples are augmented; without, only an image's middle is cropped.
         batch: samples per step.
         workers: loading processes.
@@ -48,6 +49,7 @@ class DataSettings:
     val_split: str | None = None
     crop: tuple[int, int] = (240, 320)
     scale: tuple[float, float] = (0.5, 1.5)
+    focus: float = 0.5
     augment: bool = True
     batch: int = 8
     workers: int = 1
@@ -59,6 +61,7 @@ class DataSettings:
         _require(bool(self.val), "data.val", self.val, "name at least one data spec")
         _require(min(self.crop) >= 32, "data.crop", self.crop, "use at least 32 x 32 pixels")
         _require(0 < self.scale[0] <= self.scale[1], "data.scale", self.scale, "give 0 < least <= greatest")
+        _require(0 <= self.focus <= 1, "data.focus", self.focus, "use 0 to 1")
         _require(self.batch >= 1, "data.batch", self.batch, "use 1 or more")
         _require(self.workers >= 0, "data.workers", self.workers, "use 0 or more")
 

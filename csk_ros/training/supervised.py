@@ -18,6 +18,8 @@ from csk_ros.training.losses import head_losses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+
     from csk_ros.evaluation.metrics import Scores
     from csk_ros.labels import LabelSet
     from csk_ros.network import Network, Normalisation
@@ -36,6 +38,8 @@ class SupervisedModule(LightningModule):
         class_weights: float32 (C,), or None for equal ones.
     """
 
+    _class_weights: torch.Tensor | None
+
     def __init__(
         self,
         network: Network,
@@ -46,7 +50,10 @@ class SupervisedModule(LightningModule):
         class_weights: torch.Tensor | None,
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network: Network = network
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.settings = settings
         self.label_set = label_set
         self.scores: dict[str, dict[str, Any]] = {}
@@ -109,7 +116,7 @@ class SupervisedModule(LightningModule):
             self.log(f"miou/{route}", scores["miou"])
         self.log("miou", sum(scores["miou"] for scores in self.scores.values()) / len(self.scores))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over four groups: backbone or not, decayed or not."""
         settings = self.settings.optimizer
         backbone = {
@@ -140,7 +147,7 @@ def _backbone_modules(network: nn.Module) -> list[nn.Module]:
 
 
 def poly_with_warmup(step: int, total: int, settings: OptimizerSettings) -> float:
-    """The factor of the learning rate at ``step`` of ``total``: linear rise, then (1 − progress)^power."""
+    """The factor of the learning rate at ``step`` of ``total``: linear rise, then (1 - progress)^power."""
     if step < settings.warmup_steps:
         return (step + 1) / (settings.warmup_steps + 1)
     progress = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
