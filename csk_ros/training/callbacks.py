@@ -105,7 +105,7 @@ class ShowProgress(Callback):
                 total=total, initial=trainer.global_step, desc="training", unit="step", mininterval=interval
             )
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002 (Lightning's signature)
         """Move the bar; the figures are read at most as often as it is drawn."""
         bar = self._bar
         if bar is None:

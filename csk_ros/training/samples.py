@@ -72,7 +72,9 @@ class JoinedSamples:
 
     def load(self, workers: int, title: str) -> None:
         """Make and keep every sample, in ``workers`` processes, with progress on the terminal."""
-        loader = DataLoader(_Whole(self), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+        loader: DataLoader[Sample] = DataLoader(
+            _Whole(self), batch_size=None, num_workers=workers, collate_fn=_unchanged
+        )
         self._cache = list(tqdm(loader, desc=title, unit="pair", total=len(self), leave=False))
 
 
@@ -87,7 +89,7 @@ class _Whole(Dataset[Sample]):
         return self._samples[index]
 
 
-def _unchanged(sample: Sample) -> Sample:
+def _unchanged(sample: Any) -> Any:
     return sample
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,8 +148,6 @@ def test_the_learning_rate_rises_and_falls_to_zero(make_settings):
 
 
 def test_ctrl_c_outside_the_main_thread_is_left_alone():
-    import threading
-
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=lambda: StopOnInterrupt().on_fit_start(None, None))
     thread.start()
