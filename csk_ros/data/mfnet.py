@@ -1,0 +1,135 @@
+"""Loader of the MFNet layout (Ha et al., IROS 2017): RGB and thermal in one four-channel PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from csk_ros.data.sample import Sample, checked_index, frame_stamp_ns
+from csk_ros.labels import MFNET, UNLABELLED, LabelSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class MFNetSamples:
+    """Labelled pairs from ``images/<id>.png`` (R, G, B, thermal) and ``labels/<id>.png``.
+
+    Args:
+        root: folder that holds ``images``, ``labels`` and one ``<split>.txt`` of ids per split.
+        split: name of such a list, or "all": every image, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if the folder, or the image or labels of a listed id, is missing.
+        ValueError: if there is no such split, or it lists nothing.
+    """
+
+    label_set: LabelSet = MFNET
+    rate_hz: float = 10.0
+
+    def __init__(self, root: str | Path, split: str = "all") -> None:
+        self._root = Path(root).expanduser()
+        self.split = split
+        self._require_layout()
+        self._names = self._read_split(split)
+        self._require_pairs()
+
+    def __len__(self) -> int:
+        """The number of pairs in the split."""
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The pair at ``index``; stamps are 0.1 s apart.
+
+        Raises:
+            IndexError: outside the split.
+            ValueError: if a file is no image of the expected kind.
+        """
+        index = checked_index(index, len(self))
+        name = self._names[index]
+        image = _read(self._image_path(name), channels=4)
+        labels = _read(self._labels_path(name), channels=1)
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"{self._labels_path(name)} is {labels.shape[1]}x{labels.shape[0]} but its image is "
+                f"{image.shape[1]}x{image.shape[0]}: labels must have the size of their image"
+            )
+        self._require_known_ids(labels, name)
+        return Sample(
+            eo=np.ascontiguousarray(image[..., 2::-1]),
+            ir=np.ascontiguousarray(image[..., 3]),
+            labels=labels,
+            name=name,
+            stamp_ns=frame_stamp_ns(index, self.rate_hz),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All pairs in order."""
+        return (self[index] for index in range(len(self)))
+
+    def _image_path(self, name: str) -> Path:
+        return self._root / "images" / f"{name}.png"
+
+    def _labels_path(self, name: str) -> Path:
+        return self._root / "labels" / f"{name}.png"
+
+    def _require_layout(self) -> None:
+        for folder in (self._root, self._root / "images", self._root / "labels"):
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    f"{folder} is not a folder: give the root of an MFNet data set, "
+                    "which holds images/, labels/ and <split>.txt"
+                )
+
+    def _read_split(self, split: str) -> tuple[str, ...]:
+        if split == "all":
+            names = tuple(sorted(path.stem for path in (self._root / "images").glob("*.png")))
+            source = self._root / "images"
+        else:
+            source = self._root / f"{split}.txt"
+            if not source.is_file():
+                known = ", ".join([*sorted(path.stem for path in self._root.glob("*.txt")), "all"])
+                raise ValueError(f"unknown split {split!r}: {source} does not exist; there are {known}")
+            names = tuple(source.read_text(encoding="utf-8").split())
+        if not names:
+            raise ValueError(f"{source} lists no images: the split {split!r} is empty")
+        return names
+
+    def _require_pairs(self) -> None:
+        for name in self._names:
+            for path in (self._image_path(name), self._labels_path(name)):
+                if not path.is_file():
+                    raise FileNotFoundError(
+                        f"{path} is missing, but the split {self.split!r} names {name}: "
+                        "add the file or take the id out of the split"
+                    )
+
+    def _require_known_ids(self, labels: NDArray[np.uint8], name: str) -> None:
+        foreign = [int(i) for i in np.unique(labels) if i >= len(self.label_set) and i != UNLABELLED]
+        if foreign:
+            raise ValueError(
+                f"{self._labels_path(name)} holds the ids {foreign}: MFNet has 0 to "
+                f"{len(self.label_set) - 1}, and {UNLABELLED} for unlabelled"
+            )
+
+
+def _read(path: Path, *, channels: int) -> NDArray[np.uint8]:
+    """The PNG at ``path`` as it is, checked to be 8 bit and of so many channels."""
+    try:
+        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # an empty file
+        raise ValueError(f"{path} is not an image: {error.err}; fetch it again") from error
+    if image is None:
+        raise ValueError(f"{path} is not an image that can be decoded: fetch it again")
+    found = 1 if image.ndim == 2 else image.shape[2]
+    if found != channels or image.dtype != np.uint8:
+        raise ValueError(
+            f"{path} has {found} channels of {image.dtype}: {channels} of uint8 were expected "
+            "(images are R, G, B, thermal; labels are grey)"
+        )
+    return image.astype(np.uint8, copy=False)
