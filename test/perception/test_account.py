@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from streams import EO, IR, MS, frame
+from frame_streams import EO, IR, MS, frame
 
 from csk_ros.modality import Route
 from csk_ros.perception import DropCause, Durations, Perception, PerceptionSettings, Reason

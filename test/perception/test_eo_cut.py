@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from streams import EO, IR, Drive, merged, stream
+from frame_streams import EO, IR, Drive, merged, stream
 
 from csk_ros.modality import Route
 from csk_ros.perception import Perception

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from streams import EO, IR, MS, Drive, drive, frame, merged, outcomes, stream
+from frame_streams import EO, IR, MS, Drive, drive, frame, merged, outcomes, stream
 
 from csk_ros.modality import Modality, Route
 from csk_ros.perception import DropCause, Perception, PerceptionSettings, Reason, StreamState
@@ -261,6 +261,28 @@ def test_one_absurd_stamp_costs_a_few_frames_at_most(modality):
     decisions = drive(frames)
     assert len(decisions) == 60
     assert sum(d.route is not Route.FUSED for d in decisions) <= 3
+    assert all(d.eo.stamp_ns == d.ir.stamp_ns for d in decisions[-20:])
+
+
+def test_ir_frames_that_wait_after_a_jump_back_are_not_late():
+    driven = ready()
+    driven.feed([frame(IR, 2000, 2001), frame(IR, 1000, 2002), frame(IR, 1010, 2003)])
+    assert driven.perception.account.waiting == 2
+    assert driven.perception.account.dropped == {}
+    assert len(driven.finish()) == 3
+
+
+def test_eo_that_jumps_back_releases_ir_frames_of_the_time_before():
+    driven = ready()
+    driven.feed([frame(IR, 2000, 2001), frame(EO, 1000, 2005)])
+    assert stamps(driven.decisions) == [(2000, 1966)]
+
+
+def test_an_eo_stream_that_comes_twice_keeps_its_period():
+    twice = [frame(EO, 1000 + k * 40, 1000 + k * 40 + echo) for k in range(20) for echo in (0, 12)]
+    driven = Drive(Perception()).feed(twice)
+    assert driven.perception.stream(EO, 1800 * MS).period_ns == 40 * MS
+    assert driven.perception.account.streams[EO].unused >= 20
 
 
 @pytest.mark.parametrize("ir_hz", [9, 30, 60])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from frame_streams import EO, IR, MS, SECOND, Drive, merged, outcomes, stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import EO, IR, MS, SECOND, Drive, merged, outcomes, stream
 
 from csk_ros.modality import Route
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings, Reason, StreamState
