@@ -1,1 +1,7 @@
 """From camera images to label maps: preprocessing, engines, Segmenter."""
+
+from csk_ros.inference.engines import ENGINES
+from csk_ros.inference.errors import EngineError, InputError, SegmenterError
+from csk_ros.inference.segmenter import Segmentation, Segmenter
+
+__all__ = ["ENGINES", "EngineError", "InputError", "Segmentation", "Segmenter", "SegmenterError"]
