@@ -3,5 +3,14 @@
 from csk_ros.inference.engines import ENGINES
 from csk_ros.inference.errors import EngineError, InputError, SegmenterError
 from csk_ros.inference.segmenter import Segmentation, Segmenter
+from csk_ros.network import CheckpointError
 
-__all__ = ["ENGINES", "EngineError", "InputError", "Segmentation", "Segmenter", "SegmenterError"]
+__all__ = [
+    "ENGINES",
+    "CheckpointError",
+    "EngineError",
+    "InputError",
+    "Segmentation",
+    "Segmenter",
+    "SegmenterError",
+]

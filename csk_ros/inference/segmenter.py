@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from csk_ros.inference.engines import build_engine, find_device
-from csk_ros.inference.errors import InputError, SegmenterError
+from csk_ros.inference.errors import EngineError, InputError, SegmenterError
 from csk_ros.inference.postprocess import answer
 from csk_ros.inference.preprocess import check_image, normalise, resize_image, to_unit, upload
 from csk_ros.modality import Modality, Route
@@ -139,14 +139,24 @@ class Segmenter:
         return Segmentation(maps[0], maps[1] if self._confidence else None, route, clock.total())
 
     def warm_up(self) -> None:
-        """Run every route once, at the working size (480x640 if that is the anchor's)."""
+        """Run every route once, at the working size (480x640 if that is the anchor's).
+
+        Raises:
+            EngineError: if the device cannot do it, for want of memory say.
+        """
         height, width = self._size or _WARM_UP_SIZE
         blank = {
             Modality.EO: np.zeros((height, width, 3), np.uint8),
             Modality.IR: np.zeros((height, width), np.uint8),
         }
         for route in sorted(self.routes):
-            self.segment(**{modality.value: blank[modality] for modality in route.modalities})
+            try:
+                self.segment(**{modality.value: blank[modality] for modality in route.modalities})
+            except RuntimeError as error:
+                raise EngineError(
+                    f"{self.engine} on {self.device} cannot run {route.value} at {height}x{width}: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
 
     def _route(self, given: dict[Modality, NDArray[Any]]) -> Route:
         if not given:

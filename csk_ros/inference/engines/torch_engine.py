@@ -31,7 +31,7 @@ class TorchEngine(Engine):
         precision: ``float32``, or on CUDA ``float16`` or ``bfloat16`` for autocast.
 
     Raises:
-        EngineError: for another precision, or a reduced one on the CPU.
+        EngineError: for another precision, a reduced one on the CPU, or a device that refuses the network.
     """
 
     name = "torch"
@@ -44,7 +44,10 @@ class TorchEngine(Engine):
         self.device = device
         self._dtype = PRECISIONS[precision]
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
-        self._network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        try:
+            self._network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        except RuntimeError as error:  # a full, exclusive or broken device
+            raise EngineError(f"{device} cannot take the network: {str(error).splitlines()[0]}") from error
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Logits of the route that the images make; see :class:`Engine`."""
