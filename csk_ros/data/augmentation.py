@@ -142,4 +142,5 @@ def _change_ir(
     span, middle = max(float(high - low), 1.0), float(low + high) / 2
     pixels = (image.astype(np.float32) - middle) * np.float32(gain) + np.float32(middle + offset * span)
     pixels += np.float32(noise * span) * rng.standard_normal(image.shape, np.float32)
-    return np.asarray(np.clip(np.rint(pixels), 0, np.iinfo(dtype).max), dtype)
+    rounded = np.clip(np.rint(pixels), 0, np.iinfo(dtype).max)
+    return np.asarray(rounded, np.uint8) if dtype == np.uint8 else np.asarray(rounded, np.uint16)

@@ -37,7 +37,7 @@ def test_frames_are_labelled_pairs_of_the_asked_form():
 
 
 @given(seed=st.integers(0, 10**6), light=st.sampled_from(["day", "dusk", "night", "night-to-day"]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_a_frame_does_not_depend_on_what_was_asked_before(seed, light):
     forwards = SceneDrive(seed, frames=30, light=light, **SIZE)
     backwards = SceneDrive(seed, frames=30, light=light, **SIZE)
@@ -67,10 +67,10 @@ def test_seeds_differ():
 
 def test_every_class_occurs_regularly():
     seen = np.zeros(len(MFNET))
-    drives = 24
+    drives = 20
     for seed in range(drives):
         drive = SceneDrive(seed, frames=300, light="day", **SIZE)
-        labels = np.stack([drive[i].labels for i in (20, 110, 200, 290)])
+        labels = np.stack([drive[i].labels for i in (20, 150, 290)])
         seen += np.bincount(labels.ravel(), minlength=len(MFNET)) > 60
     assert (seen / drives > 0.3).all(), dict(zip(MFNET.names, seen / drives, strict=True))
 
@@ -99,7 +99,7 @@ def test_at_night_people_shine_in_thermal_and_hide_in_the_dark_optical(seed):
 def test_it_dawns_over_the_drive():
     drive = SceneDrive(2, frames=60, light="night-to-day", fog=0.0, **SIZE)
     brightness = [drive[i].eo.mean() for i in (0, 20, 40, 59)]
-    assert max(brightness[:2]) < 60
+    assert brightness[0] < 55
     assert min(brightness[2:]) > 1.4 * max(brightness[:2])
 
 

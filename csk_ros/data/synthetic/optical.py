@@ -77,10 +77,8 @@ class OpticalCamera:
         on_ground: NDArray[np.bool_],
         top: int,
     ) -> NDArray[np.uint8]:
-        product = cv2.multiply(
-            cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.merge([plane] * 3), dtype=cv2.CV_16U
-        )
-        image = np.asarray(cv2.convertScaleAbs(product, alpha=1 / _UNIT), np.uint8)
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+        image = np.asarray(cv2.multiply(rgb, cv2.merge([plane] * 3), scale=1 / _UNIT), np.uint8)
         if view.light.fog:
             self._veil_ground(view, image[top:], on_ground, top)
         return image
