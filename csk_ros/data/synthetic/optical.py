@@ -50,7 +50,7 @@ class OpticalCamera:
         """A camera with random traits."""
         return cls(
             noise=float(rng.uniform(1.0, 2.5)),
-            greatest_gain=float(rng.uniform(1.2, 3.5)),
+            greatest_gain=float(rng.uniform(0.9, 2.8)),
             headlights=float(rng.uniform(0.3, 1.1)),
             glare=float(rng.uniform(0.5, 1.0)),
         )
@@ -59,10 +59,10 @@ class OpticalCamera:
         """The RGB image, shape (H, W, 3); ``rng`` is this frame's."""
         packed = np.empty((len(view.rows), 4), np.uint8)
         packed[:, :3] = _display(self._colors(view))
-        packed[:, 3] = np.minimum(view.column("eo_texture") * _TEXTURE_UNIT, 255)
+        clear = np.exp(-view.light.fog * view.ahead)
+        packed[:, 3] = np.minimum(view.column("eo_texture") * clear * _TEXTURE_UNIT, 255)
         pixels = packed.view(np.uint32)[:, 0].take(view.seen).view(np.uint8).reshape(*view.seen.shape, 4)
-        factor = cv2.multiply(pixels[..., 3], view.texture, scale=_UNIT / _TEXTURE_UNIT, dtype=cv2.CV_32F)
-        factor += _UNIT
+        factor = pixels[..., 3] * view.texture * np.float32(_UNIT / _TEXTURE_UNIT) + np.float32(_UNIT)
         top = view.camera.first_ground_row()
         on_ground = view.seen[top:] < GROUND_ROWS.stop
         factor[top:] *= self._ground_gain(view, top)
@@ -77,10 +77,8 @@ class OpticalCamera:
         on_ground: NDArray[np.bool_],
         top: int,
     ) -> NDArray[np.uint8]:
-        product = cv2.multiply(
-            cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.merge([plane] * 3), dtype=cv2.CV_16U
-        )
-        image = np.asarray(cv2.convertScaleAbs(product, alpha=1 / _UNIT), np.uint8)
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+        image = np.asarray(cv2.multiply(rgb, cv2.merge([plane] * 3), scale=1 / _UNIT), np.uint8)
         if view.light.fog:
             self._veil_ground(view, image[top:], on_ground, top)
         return image
@@ -104,8 +102,12 @@ class OpticalCamera:
         if light.fog:
             clear = np.exp(-light.fog * view.ahead)[:, None]
             clear[GROUND_ROWS] = 1
-            visible = visible * clear + light.sky * (1 - clear)
+            visible = visible * clear + self._veil(light) * (1 - clear)
         return np.asarray(visible * np.float32(self._gain(light)), np.float32)
+
+    def _veil(self, light: Light) -> NDArray[np.float32]:
+        """The colour of thick fog: the sky's, but never so bright that the exposure clips it."""
+        return light.sky * np.float32(min(1.0, 0.6 / (self._gain(light) * float(light.sky.max()))))
 
     def _brightest(self, light: Light) -> float:
         return light.artificial * (self.headlights * _HEADLIGHT + 2 * _LAMP_LIGHT)
@@ -135,7 +137,7 @@ class OpticalCamera:
     ) -> None:
         rows = np.arange(top, view.camera.height, dtype=np.float32)[:, None]
         clear = np.exp(-view.light.fog * view.camera.ground_ahead(rows)) ** np.float32(0.6)
-        veil = _display(view.light.sky * np.float32(self._gain(view.light))).astype(np.float32)
+        veil = _display(self._veil(view.light) * np.float32(self._gain(view.light))).astype(np.float32)
         mixed = lower * clear[..., None] + veil * (1 - clear[..., None])
         np.copyto(lower, mixed.astype(np.uint8), where=on_ground[..., None])
 
