@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from csk_ros.modality import Modality
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,27 +44,30 @@ _LAYOUTS = {
 }
 
 
-def read_image(message: Any, modality: Modality) -> Pixels:
-    """The pixels of an ``Image`` or ``CompressedImage``, in the one form each modality has here.
+def read_eo(message: Any) -> NDArray[np.uint8]:
+    """The optical pixels of an ``Image`` or ``CompressedImage``: (H, W, 3) uint8 RGB.
 
-    Args:
-        message: the message; an uncompressed one is not copied where its layout already fits.
-        modality: what the image is taken for.
-
-    Returns:
-        EO: (H, W, 3) uint8 RGB. IR: (H, W) uint8 or uint16.
+    A view on the message's data where its layout already fits.
 
     Raises:
-        ImageError: if the fields contradict each other, the encoding is not known, or the compressed
-            data cannot be decoded.
+        ImageError: if the fields contradict each other, the encoding is not known, the compressed data
+            cannot be decoded, or the image has 16 bits.
     """
-    if hasattr(message, "encoding"):
-        pixels = raw_pixels(message)
-        layout = _LAYOUTS[message.encoding]
-    else:
-        pixels = _decompress(message)
-        layout = _LAYOUTS[_decompressed_encoding(pixels)]
-    return _as_eo(pixels, layout) if modality is Modality.EO else _as_ir(pixels, layout)
+    pixels, layout = _read(message)
+    if layout.dtype is np.uint16:
+        raise ImageError("a 16-bit image cannot be the optical one: are the eo and ir topics swapped?")
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+
+
+def read_ir(message: Any) -> Pixels:
+    """The thermal pixels of an ``Image`` or ``CompressedImage``: (H, W) uint8 or uint16; colour is turned grey.
+
+    Raises:
+        ImageError: if the fields contradict each other, the encoding is not known, or the compressed data
+            cannot be decoded.
+    """
+    pixels, layout = _read(message)
+    return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
 
 
 def raw_pixels(message: Any) -> Pixels:
@@ -75,7 +76,7 @@ def raw_pixels(message: Any) -> Pixels:
     A view on the message's data where it is native endian.
 
     Raises:
-        ImageError: as :func:`read_image`.
+        ImageError: as :func:`read_ir`.
     """
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
@@ -118,6 +119,13 @@ def stamp_to_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+def _read(message: Any) -> tuple[Pixels, _Layout]:
+    if hasattr(message, "encoding"):
+        return raw_pixels(message), _LAYOUTS[message.encoding]
+    pixels = _decompress(message)
+    return pixels, _LAYOUTS[_decompressed_encoding(pixels)]
+
+
 def _check_size(height: int, width: int) -> None:
     if height <= 0 or width <= 0:
         raise ImageError(f"image of height {height} and width {width} is empty")
@@ -154,13 +162,3 @@ def _decompressed_encoding(pixels: Pixels) -> str:
     raise ImageError(
         f"compressed image has {channels} channels of {pixels.dtype}: expected mono8, mono16, bgr8 or bgra8"
     )
-
-
-def _as_eo(pixels: Pixels, layout: _Layout) -> Pixels:
-    if layout.dtype is np.uint16:
-        raise ImageError("a 16-bit image cannot be the optical one: are the eo and ir topics swapped?")
-    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
-
-
-def _as_ir(pixels: Pixels, layout: _Layout) -> Pixels:
-    return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)

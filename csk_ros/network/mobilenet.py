@@ -1,0 +1,179 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018), width 1.0, with torchvision's key names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from csk_ros.network.encoder import Encoder, stage_dilations
+from csk_ros.network.modality_layers import ModalityBatchNorm2d, ModalityModule, ModalitySequential
+from csk_ros.network.same_padding import SameConv2d
+
+if TYPE_CHECKING:
+    from csk_ros.modality import Modality
+
+PADDINGS = ("same", "torch")
+
+# expansion, channels, repeats, stride: Table 2 of the paper
+_GROUPS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+_STAGE_OF_GROUP = (None, 0, 1, 2, 2, 3, 3)
+_STAGE_BLOCKS = ((2, 4), (4, 7), (7, 14), (14, 18))  # [first, last) in `features`
+
+
+def _conv(
+    inputs: int, outputs: int, kernel: int, *, stride: int, dilation: int, groups: int, padding: str
+) -> nn.Conv2d:
+    # SAME differs from symmetric padding only where the stride is 2
+    kind = SameConv2d if padding == "same" and stride > 1 else nn.Conv2d
+    return kind(
+        inputs,
+        outputs,
+        kernel,
+        stride=stride,
+        padding=(kernel - 1) // 2 * dilation,
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+    )
+
+
+def _conv_norm_act(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    modalities: tuple[Modality, ...],
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    padding: str,
+) -> ModalitySequential:
+    return ModalitySequential(
+        _conv(inputs, outputs, kernel, stride=stride, dilation=dilation, groups=groups, padding=padding),
+        ModalityBatchNorm2d(outputs, modalities),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(ModalityModule):
+    """Expand 1x1, depthwise 3x3, project 1x1; a shortcut where the shape stays."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        modalities: tuple[Modality, ...],
+        *,
+        expansion: int,
+        stride: int,
+        dilation: int,
+        padding: str,
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers.append(_conv_norm_act(inputs, hidden, 1, modalities, padding=padding))
+        layers += [
+            _conv_norm_act(
+                hidden,
+                hidden,
+                3,
+                modalities,
+                stride=stride,
+                dilation=dilation,
+                groups=hidden,
+                padding=padding,
+            ),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            ModalityBatchNorm2d(outputs, modalities),
+        ]
+        self.conv = ModalitySequential(*layers)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor, modality: Modality) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        y = self.conv(x, modality)
+        return x + y if self.shortcut else y
+
+
+class MobileNetV2(Encoder):
+    """A MobileNetV2 encoder without the last 1x1 convolution (320 to 1280), which serves the classifier.
+
+    Args:
+        modalities: which modalities get batch norms.
+        in_channels: channels of the image.
+        output_stride: 8, 16 or 32.
+        padding: ``same`` pads as TensorFlow does, ``torch`` by 1 on every side; public weights give
+            their original function only with the padding that they were trained with.
+
+    Raises:
+        ValueError: for another ``padding`` or ``output_stride``.
+    """
+
+    classifier_prefixes = ("classifier.", "features.18.")
+    channels = (24, 32, 96, 320)
+
+    def __init__(
+        self,
+        modalities: tuple[Modality, ...],
+        in_channels: int = 3,
+        output_stride: int = 16,
+        padding: str = "same",
+    ) -> None:
+        super().__init__()
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, not {padding!r}")
+        self.output_stride = output_stride
+        dilations = stage_dilations(output_stride)
+        blocks: list[nn.Module] = [_conv_norm_act(in_channels, 32, 3, modalities, stride=2, padding=padding)]
+        inputs, before = 32, 1
+        for (expansion, outputs, repeats, stride), stage in zip(_GROUPS, _STAGE_OF_GROUP, strict=True):
+            dilation = before if stage is None else dilations[stage]
+            for number in range(repeats):
+                first = number == 0
+                block = InvertedResidual(
+                    inputs,
+                    outputs,
+                    modalities,
+                    expansion=expansion,
+                    stride=stride if first and dilation == before else 1,
+                    dilation=before if first else dilation,
+                    padding=padding,
+                )
+                blocks.append(block)
+                inputs = outputs
+            before = dilation
+        self.features = ModalitySequential(*blocks)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    @property
+    def stem_conv(self) -> nn.Conv2d:
+        """The first 3x3 convolution."""
+        return next(module for module in self.features.modules() if isinstance(module, nn.Conv2d))
+
+    def stem(self, x: Tensor, modality: Modality) -> Tensor:
+        """(N, in_channels, H, W) to (N, 16, H / 2, W / 2)."""
+        return self.features[1](self.features[0](x, modality), modality)
+
+    def stage(self, index: int, x: Tensor, modality: Modality) -> Tensor:
+        """Run the blocks of one stage."""
+        for block in self.stage_modules(index):
+            x = block(x, modality)
+        return x
+
+    def stage_modules(self, index: int) -> list[nn.Module]:
+        """The inverted residual blocks of a stage."""
+        first, last = _STAGE_BLOCKS[index]
+        return [self.features[number] for number in range(first, last)]
