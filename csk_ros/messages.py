@@ -44,7 +44,7 @@ _LAYOUTS = {
 }
 
 
-def read_eo(message: Any) -> NDArray[np.uint8]:
+def read_eo(message: Any) -> Pixels:
     """The optical pixels of an ``Image`` or ``CompressedImage``: (H, W, 3) uint8 RGB.
 
     A view on the message's data where its layout already fits.
@@ -60,7 +60,7 @@ def read_eo(message: Any) -> NDArray[np.uint8]:
 
 
 def read_ir(message: Any) -> Pixels:
-    """The thermal pixels of an ``Image`` or ``CompressedImage``: (H, W) uint8 or uint16; colour is turned grey.
+    """The thermal pixels of an ``Image`` or ``CompressedImage``: (H, W) uint8 or uint16, colour made grey.
 
     Raises:
         ImageError: if the fields contradict each other, the encoding is not known, or the compressed data
@@ -68,6 +68,18 @@ def read_ir(message: Any) -> Pixels:
     """
     pixels, layout = _read(message)
     return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
+
+
+def check_image(message: Any) -> None:
+    """Refuse what :func:`read_eo` and :func:`read_ir` would refuse, as far as can be told without decoding.
+
+    Raises:
+        ImageError: as :func:`read_ir`.
+    """
+    if hasattr(message, "encoding"):
+        raw_pixels(message)
+    elif not len(message.data):
+        raise ImageError(f"compressed image (format '{message.format}') is empty")
 
 
 def raw_pixels(message: Any) -> Pixels:

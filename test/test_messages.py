@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csk_ros.messages import ImageError, fill_image, raw_pixels, read_eo, read_ir, stamp_to_ns
+from csk_ros.messages import ImageError, check_image, fill_image, raw_pixels, read_eo, read_ir, stamp_to_ns
 
 CHANNELS = {"mono8": 1, "8UC1": 1, "mono16": 1, "16UC1": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 
@@ -97,7 +97,14 @@ def test_contradicting_fields_are_named(changes, reason):
     message, _ = image()
     vars(message).update(changes)
     with pytest.raises(ImageError, match=reason):
-        raw_pixels(message)
+        check_image(message)
+
+
+def test_check_accepts_what_can_be_read_and_refuses_an_empty_compressed_image():
+    check_image(image("rgb8")[0])
+    check_image(SimpleNamespace(format="png", data=b"not decoded here"))
+    with pytest.raises(ImageError, match="is empty"):
+        check_image(SimpleNamespace(format="png", data=b""))
 
 
 def test_odd_step_of_a_sixteen_bit_image_is_refused():
