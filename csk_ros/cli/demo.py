@@ -20,7 +20,7 @@ def register(commands: Any, name: str) -> None:
     )
     demo.add_argument("--seed", type=int, default=7, help="seed of the drive")
     demo.add_argument("--seconds", type=float, default=24.0, help="length of the drive")
-    demo.add_argument("--rate", type=float, default=8.0, help="frames per second of both cameras")
+    demo.add_argument("--rate", type=float, default=6.0, help="frames per second of both cameras")
     demo.add_argument("--cut-from", type=float, default=9.0, help="second at which the optical camera fails")
     demo.add_argument("--cut-to", type=float, default=15.0, help="second at which it comes back")
     commands.add_subcommand(name, demo, help=text)

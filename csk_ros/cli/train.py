@@ -23,7 +23,8 @@ def register(commands: Any, name: str) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run ``csk train``."""
-    from csk_ros.training import TrainSettings, train
+    from csk_ros.training.run import train
+    from csk_ros.training.settings import TrainSettings
 
     parser = ArgumentParser(prog="csk train CONFIG", usage="csk train CONFIG [KEY=VALUE ...]")
     parser.add_argument("--config", action="config")

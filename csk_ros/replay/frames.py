@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from csk_ros.messages import read_image, stamp_to_ns
+from csk_ros.messages import read_eo, read_ir, stamp_to_ns
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader, Record
 from csk_ros.replay.samples import LABELS_TOPIC, image_topic
@@ -62,9 +62,9 @@ def played_frames(recording: Recording) -> Iterator[PlayedFrame]:
             yield PlayedFrame(
                 stamp_ns=stamp_ns,
                 seconds=recording.seconds(stamp_ns),
-                eo=read_image(eo, Modality.EO) if eo is not None and stamp_ns in sent_eo else None,
-                ir=read_image(images[Modality.IR], Modality.IR),
-                labels=None if labels is None else read_image(labels, Modality.IR),
+                eo=read_eo(eo) if eo is not None and stamp_ns in sent_eo else None,
+                ir=read_ir(images[Modality.IR]),
+                labels=None if labels is None else read_ir(labels),
                 mask=masks.at(stamp_ns),
                 route=recording.route_of.get(stamp_ns),
             )
@@ -83,7 +83,7 @@ class _Masks:
             self._next = next(self._records, None)
         if self._next is None or _stamp(self._next) != stamp_ns:
             return None
-        return read_image(self._next.message, Modality.IR)
+        return read_ir(self._next.message)
 
 
 def _stamp(record: Record) -> int:

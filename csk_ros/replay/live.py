@@ -47,7 +47,6 @@ _LATCHED = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 _PUBLISHED = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-_LIVE_TOPICS = {Modality.EO: "eo/image", Modality.IR: "ir/image"}
 _IMAGE_TYPES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
 # From the call of play to the first image, so that the first one is not late already.
 _LEAD_NS = 200_000_000
@@ -139,10 +138,10 @@ class LiveSession:
             BagError: from reading the one bag or writing the other.
             LiveError: if the node's topics do not match ours.
         """
-        with BagReader(drive) as source, BagWriter(masks_bag, label_set=source.label_set) as bag:
+        with BagReader(drive) as source, _masks_writer(masks_bag, source) as bag:
             recorder = Recorder(self.node, bag, self.segment)
             player = Player(self.node, source, cuts)
-            self._require(player.matched, match_s, "does not subscribe to ir/image and eo/image")
+            self._require(player.matched, match_s, f"does not subscribe to {player.topics}")
             self._require(recorder.matched, match_s, f"does not publish {self.segment}/mask")
             player.play(progress=progress)
             recorder.wait_for_account(len(player.sent_ir()), settle_s)
@@ -195,14 +194,20 @@ class Player:
         self._cuts = cuts
         self._modalities = {image_topic(source, modality): modality for modality in Modality}
         self._publishers = {
+            # Relative, so that remapping and namespaces work on what is played.
             topic: node.create_publisher(
-                _IMAGE_TYPES[source.topics[topic].msgtype], _LIVE_TOPICS[modality], _PUBLISHED
+                _IMAGE_TYPES[source.topics[topic].msgtype], topic.lstrip("/"), _PUBLISHED
             )
-            for topic, modality in self._modalities.items()
+            for topic in self._modalities
         }
         self.sent: list[SentFrame] = []
         self.start_ns = 0
         self.offset_ns = 0
+
+    @property
+    def topics(self) -> str:
+        """The topics to publish on, for messages."""
+        return " and ".join(publisher.topic_name for publisher in self._publishers.values())
 
     def matched(self) -> bool:
         """Whether somebody subscribes to both topics."""
@@ -334,6 +339,11 @@ class Recorder:
         if not self._stopped:
             self._bag.write_raw(self._topics[name], received_ns, data)
         return not self._stopped
+
+
+def _masks_writer(path: Path, source: BagReader) -> BagWriter:
+    # Label maps shrink to a few per cent, in less time than a mask takes to come.
+    return BagWriter(path, zstd=True, label_set=source.label_set)
 
 
 def read_stamp(data: bytes) -> int:

@@ -2,79 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
+from csk_ros.inference.overlay import draw_overlay, grey8
+from csk_ros.labels import LabelSet
 from csk_ros.modality import Route
 from csk_ros.replay.frames import played_frames
 from csk_ros.replay.recording import RecordingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from csk_ros.labels import LabelSet
     from csk_ros.replay.frames import PlayedFrame
     from csk_ros.replay.recording import Recording, Span
 
 ROUTE_COLORS = {Route.FUSED: "#1d5fa8", Route.IR_ONLY: "#c2500c", Route.EO_ONLY: "#2f7d32"}
 
-_MASK_WEIGHT = 0.6
-_PANEL = (426, 320)  # width, height of one image in the video
+_OPACITY = 0.6
+_GOLDEN_RATIO = 0.618034  # steps of it spread hues evenly, however many there are
+_PANEL = (360, 270)  # width, height of one image in the video
 _BAR = 34  # height of the video's caption and of its timeline
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _WHITE, _GREY, _DARK = (255, 255, 255), (120, 120, 120), (24, 24, 24)
 
 
-def grey(ir: NDArray[Any]) -> NDArray[np.uint8]:
-    """A thermal image as uint8; 16-bit ones are scaled from their 1st to their 99th percentile."""
-    if ir.dtype == np.uint8:
-        return ir
-    low, high = np.percentile(ir, (1, 99))
-    return np.clip((ir - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
-
-
 def overlay(ir: NDArray[Any], mask: NDArray[np.uint8], label_set: LabelSet) -> NDArray[np.uint8]:
-    """The thermal image with the mask's classes in colour over it and outlined; class 0 stays clear.
+    """The thermal image with the mask over it in :func:`display_colors`, uint8 RGB, shape (H, W, 3)."""
+    return draw_overlay(mask, display_colors(label_set), ir=ir, opacity=_OPACITY)
 
-    Returns:
-        uint8 RGB, shape (H, W, 3).
+
+def display_colors(label_set: LabelSet) -> LabelSet:
+    """The same classes in bright colors far apart; black stays black, which leaves a class clear.
+
+    Data sets choose colors for files: MFNet's person and car stop are two dark olives, lost on a night scene.
     """
-    base = cv2.cvtColor(grey(ir), cv2.COLOR_GRAY2RGB)
-    colours = _vivid(label_set)[mask]
-    shown = (mask > 0)[..., None]
-    blended = np.where(shown, _MASK_WEIGHT * colours + (1 - _MASK_WEIGHT) * base, base).astype(np.uint8)
-    edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    return np.where((edges[..., None]) & shown, colours, blended).astype(np.uint8)
-
-
-def _vivid(label_set: LabelSet) -> NDArray[np.uint8]:
-    """The palette at full brightness: data sets choose colours too dark to see over a night scene."""
-    palette = label_set.palette().astype(np.float64)
-    brightest = palette.max(axis=1, keepdims=True)
-    return (palette * (255 / np.maximum(brightest, 1))).astype(np.uint8)
+    hues = ((i * _GOLDEN_RATIO) % 1 for i in range(len(label_set)))
+    bright = (tuple(round(255 * channel) for channel in hsv_to_rgb((hue, 0.85, 1))) for hue in hues)
+    kept = zip(label_set.colors, bright, strict=True)
+    return LabelSet(label_set.names, tuple(new if any(old) else old for old, new in kept))
 
 
 def strip_captions(recording: Recording) -> dict[int, str]:
     """The stamps worth a row of the strip, with what there is to see: both ends, and each switch."""
     stamps = sorted(recording.route_of)
     captions: dict[int, str] = {}
-    for before, after in zip(recording.spans, recording.spans[1:], strict=False):
+    for after in recording.spans[1:]:
         first = next(s for s in stamps if recording.seconds(s) >= after.start_s)
         last = stamps[stamps.index(first) - 1]
         inside = [s for s in stamps if after.start_s <= recording.seconds(s) <= after.end_s]
-        captions[last] = f"last on {before.route.value}"
-        captions[first] = f"first on {after.route.value}"
-        captions.setdefault(inside[len(inside) // 2], f"on {after.route.value}")
+        captions[last] = "last before the switch"
+        captions[first] = "first after the switch"
+        captions.setdefault(inside[len(inside) // 2], "in between")
     captions.setdefault(stamps[0], "first frame")
     captions.setdefault(stamps[-1], "last frame")
     return dict(sorted(captions.items()))
@@ -84,13 +77,13 @@ def write_strip(path: Path, recording: Recording, label_set: LabelSet) -> None:
     """Write a PNG with a row per frame of :func:`strip_captions`: EO, IR, IR with the mask."""
     captions = strip_captions(recording)
     frames = [frame for frame in played_frames(recording) if frame.stamp_ns in captions]
-    figure = Figure(figsize=(11, 2.72 * len(frames) + 0.9), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11, 2.95 * len(frames) + 0.7), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(frames), 3, squeeze=False)
     for axes, frame in zip(rows, frames, strict=True):
         _draw_row(axes, frame, captions[frame.stamp_ns], label_set)
-    for axis, title in zip(rows[0], ("EO (optical)", "IR (thermal)", "mask over IR"), strict=True):
-        axis.set_title(title, fontsize=12, fontweight="bold")
+    for axis, title in zip(rows[-1], ("EO (optical)", "IR (thermal)", "mask over IR"), strict=True):
+        axis.set_xlabel(title, fontsize=11, fontweight="bold")
     figure.legend(handles=_legend(frames, label_set), loc="outside lower center", ncols=6, frameon=False)
     figure.savefig(path)
 
@@ -101,14 +94,11 @@ def _draw_row(axes: NDArray[Any], frame: PlayedFrame, caption: str, label_set: L
         _draw_no_signal(eo, frame.ir.shape)
     else:
         eo.imshow(frame.eo)
-    ir.imshow(grey(frame.ir), cmap="gray", vmin=0, vmax=255)
+    ir.imshow(grey8(frame.ir), cmap="gray", vmin=0, vmax=255)
     masked.imshow(overlay(frame.ir, _mask_of(frame), label_set))
     route = frame.route.value if frame.route else "no mask"
-    eo.set_ylabel(
-        f"{frame.seconds:.2f} s  {route}\n{caption}",
-        fontsize=10.5,
-        color=ROUTE_COLORS[frame.route] if frame.route else "black",
-    )
+    color = ROUTE_COLORS[frame.route] if frame.route else "black"
+    eo.set_title(f"{frame.seconds:.2f} s, {route}: {caption}", loc="left", fontsize=11, color=color)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
 
@@ -122,8 +112,8 @@ def _draw_no_signal(axis: Axes, shape: tuple[int, ...]) -> None:
 
 def _legend(frames: list[PlayedFrame], label_set: LabelSet) -> list[Patch]:
     seen = set().union(*(np.unique(_mask_of(frame)).tolist() for frame in frames)) - {0}
-    colours = _vivid(label_set) / 255
-    return [Patch(color=tuple(colours[i]), label=label_set.names[i]) for i in sorted(seen)]
+    colors = display_colors(label_set).palette() / 255
+    return [Patch(color=tuple(colors[i]), label=label_set.names[i]) for i in sorted(seen)]
 
 
 def _mask_of(frame: PlayedFrame) -> NDArray[np.uint8]:
@@ -139,27 +129,47 @@ def write_video(
         RecordingError: if this OpenCV cannot write WebM.
     """
     size = (3 * _PANEL[0], _PANEL[1] + 2 * _BAR)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), rate_hz, size)
+    with _quiet_stderr():
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate_hz, size)
     if not writer.isOpened():
         raise RecordingError(f"this OpenCV cannot write {path}: it was built without FFmpeg or VP8")
-    total = len(recording.route_of)
     for frame in tqdm(
-        played_frames(recording), "writing video", total, unit="frame", disable=not progress, file=sys.stderr
+        played_frames(recording),
+        "writing video",
+        recording.sent_ir,
+        unit="frame",
+        disable=not progress,
+        file=sys.stderr,
     ):
         writer.write(cv2.cvtColor(video_frame(frame, recording, label_set), cv2.COLOR_RGB2BGR))
     writer.release()
 
 
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what C code prints: OpenCV calls VP8 in WebM unsupported, and then writes it all the same."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def video_frame(frame: PlayedFrame, recording: Recording, label_set: LabelSet) -> NDArray[np.uint8]:
-    """One picture of the video, uint8 RGB, shape (388, 1278, 3)."""
+    """One picture of the video, uint8 RGB, shape (338, 1080, 3)."""
     eo = _no_signal() if frame.eo is None else _panel(frame.eo)
-    ir = _panel(cv2.cvtColor(grey(frame.ir), cv2.COLOR_GRAY2RGB))
+    ir = _panel(cv2.cvtColor(grey8(frame.ir), cv2.COLOR_GRAY2RGB))
     masked = _panel(overlay(frame.ir, _mask_of(frame), label_set))
     images = np.hstack([eo, ir, masked])
     return np.vstack([_caption(frame), images, _timeline(frame, recording)])
 
 
-def _panel(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _panel(image: NDArray[Any]) -> NDArray[np.uint8]:
     """The image at the panel's size, in its own proportions, on black."""
     height, width = image.shape[:2]
     scale = min(_PANEL[0] / width, _PANEL[1] / height)
@@ -177,8 +187,8 @@ def _no_signal() -> NDArray[np.uint8]:
 
 
 def _caption(frame: PlayedFrame) -> NDArray[np.uint8]:
-    colour = _rgb(ROUTE_COLORS[frame.route]) if frame.route else _GREY
-    bar = np.full((_BAR, 3 * _PANEL[0], 3), colour, np.uint8)
+    color = _rgb(ROUTE_COLORS[frame.route]) if frame.route else _GREY
+    bar = np.full((_BAR, 3 * _PANEL[0], 3), color, np.uint8)
     _put(bar, f"{frame.seconds:6.2f} s   {frame.route.value if frame.route else 'no mask'}", (12, 24), _WHITE)
     _put(bar, "EO | IR | mask over IR", (3 * _PANEL[0] - 250, 24), _WHITE)
     return bar
@@ -204,10 +214,10 @@ def _stretches(recording: Recording) -> list[tuple[float, float, Span]]:
     return [(span.start_s, end, span) for span, end in zip(recording.spans, ends, strict=True)]
 
 
-def _put(image: NDArray[np.uint8], text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    cv2.putText(image, text, at, _FONT, 0.6, colour, 1, cv2.LINE_AA)
+def _put(image: NDArray[np.uint8], text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
+    cv2.putText(image, text, at, _FONT, 0.6, color, 1, cv2.LINE_AA)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+def _rgb(color: str) -> tuple[int, int, int]:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return red, green, blue

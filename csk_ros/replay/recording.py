@@ -134,25 +134,28 @@ class Recording:
         return sum(frame.modality is Modality.IR for frame in self.sent)
 
     def eo_loss_to_ir_only_ms(self) -> list[float]:
-        """For each cut: from publishing its last EO image to receiving the first IR_ONLY mask after."""
-        return [
-            self._first_mask_after(last.sent_ns, Route.IR_ONLY, "optical loss")
-            for last, _ in self._eo_edges()
-        ]
+        """From publishing the last EO image before a cut to receiving the first IR_ONLY mask in it.
+
+        One number per cut; a cut in which no such mask came has none.
+        """
+        times = (
+            self._first_mask_ms(Route.IR_ONLY, last.sent_ns, back.sent_ns if back else None)
+            for last, back in self._eo_edges()
+        )
+        return [ms for ms in times if ms is not None]
 
     def eo_return_to_fused_ms(self) -> list[float]:
-        """For each cut that ends in the drive: from publishing its first EO image to the first FUSED mask."""
-        return [
-            self._first_mask_after(back.sent_ns, Route.FUSED, "optical return")
-            for _, back in self._eo_edges()
-            if back is not None
-        ]
+        """From publishing the first EO image after a cut to receiving the first FUSED mask; as above."""
+        returns = [back for _, back in self._eo_edges() if back is not None]
+        times = (self._first_mask_ms(Route.FUSED, back.sent_ns, None) for back in returns)
+        return [ms for ms in times if ms is not None]
 
-    def _first_mask_after(self, time_ns: int, route: Route, event: str) -> float:
+    def _first_mask_ms(self, route: Route, from_ns: int, until_ns: int | None) -> float | None:
         for mask in self.masks:
-            if mask.received_ns >= time_ns and self.route_of[mask.stamp_ns] is route:
-                return (mask.received_ns - time_ns) / 1e6
-        raise RecordingError(f"no {route.value} mask came after the {event} {self.seconds(time_ns):.1f} s in")
+            in_time = from_ns <= mask.received_ns and (until_ns is None or mask.received_ns < until_ns)
+            if in_time and self.route_of[mask.stamp_ns] is route:
+                return (mask.received_ns - from_ns) / 1e6
+        return None
 
     def _eo_edges(self) -> list[tuple[SentFrame, SentFrame | None]]:
         """The last EO image before each cut and the first one after it."""

@@ -13,8 +13,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from csk_ros.messages import fill_image, read_image, stamp_to_ns
-from csk_ros.modality import Modality, Route
+from csk_ros.messages import fill_image, read_ir, stamp_to_ns
+from csk_ros.modality import Route
 
 PIXEL = {Route.FUSED: 0, Route.IR_ONLY: 1}
 
@@ -79,7 +79,7 @@ class EchoNode:
         if route is not self._route:
             self._route = route
             self._routes.publish(String(data=route.value))
-        pixels = np.full_like(read_image(message, Modality.IR), PIXEL[route])
+        pixels = np.full_like(read_ir(message), PIXEL[route])
         mask = Image()
         fill_image(mask, pixels, "mono8", message.header)
         self._counters["answered"] += 1

@@ -11,7 +11,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from squares_samples import Squares
 
-from csk_ros.messages import read_image, stamp_to_ns
+from csk_ros.messages import read_ir, stamp_to_ns
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader
 from csk_ros.replay.live import LiveError, LiveSession, read_stamp, shift_stamp
@@ -53,7 +53,7 @@ def test_each_mask_gets_the_route_it_was_made_on(played):
         masks = [record.message for record in bag.records(["/segment/mask"])]
     assert len(masks) == len(played.masks)
     for mask in masks:
-        (pixel,) = np.unique(read_image(mask, Modality.IR))
+        (pixel,) = np.unique(read_ir(mask))
         assert pixel == PIXEL[played.route_of[stamp_to_ns(mask.header.stamp)]]
 
 
@@ -102,7 +102,7 @@ def test_stamps_of_big_endian_messages_are_read():
 def test_without_a_node_nothing_is_played(tmp_path, squares):
     write_samples(tmp_path / "drive", squares, progress=False)
     with LiveSession("nobody") as session:
-        with pytest.raises(LiveError, match="nobody does not subscribe to ir/image and eo/image"):
+        with pytest.raises(LiveError, match="nobody does not subscribe to /eo/image and /ir/image"):
             session.play_and_record(tmp_path / "drive", tmp_path / "masks", match_s=0.1, progress=False)
         with pytest.raises(LiveError, match="nobody was not active after 0 s \\(not seen\\)"):
             session.wait_until_active(lambda: True, timeout_s=0.1)
