@@ -21,6 +21,8 @@ def register(commands: Any, name: str) -> None:
     demo.add_argument("--seed", type=int, default=7, help="seed of the drive")
     demo.add_argument("--seconds", type=float, default=24.0, help="length of the drive")
     demo.add_argument("--rate", type=float, default=6.0, help="frames per second of both cameras")
+    demo.add_argument("--height", type=int, default=480, help="height of the images in pixels")
+    demo.add_argument("--width", type=int, default=640, help="width of the images in pixels")
     demo.add_argument("--cut-from", type=float, default=9.0, help="second at which the optical camera fails")
     demo.add_argument("--cut-to", type=float, default=15.0, help="second at which it comes back")
     commands.add_subcommand(name, demo, help=text)

@@ -52,6 +52,8 @@ class DemoSettings:
         seed: of the drive.
         seconds: length of the drive.
         rate: frames per second of both cameras; the node must keep up on this machine.
+        height: of the images, pixels.
+        width: of the images, pixels.
         cut_from: second at which EO fails.
         cut_to: second at which it comes back.
 
@@ -64,6 +66,8 @@ class DemoSettings:
     seed: int = 7
     seconds: float = 24.0
     rate: float = 6.0
+    height: int = 480
+    width: int = 640
     cut_from: float = 9.0
     cut_to: float = 15.0
 
@@ -110,10 +114,15 @@ def run_demo(settings: DemoSettings) -> Report:
 
 def _record(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path) -> Recording:
     _say(1, f"making a drive of {settings.seconds:g} s from night to day")
-    frames = round(settings.seconds * settings.rate)
-    write_samples(
-        drive, SceneDrive(seed=settings.seed, frames=frames, rate_hz=settings.rate, light="night-to-day")
+    samples = SceneDrive(
+        seed=settings.seed,
+        frames=round(settings.seconds * settings.rate),
+        height=settings.height,
+        width=settings.width,
+        rate_hz=settings.rate,
+        light="night-to-day",
     )
+    write_samples(drive, samples)
     _join_private_domain()
     use_image_profile()
     parameters = {"checkpoint": str(checkpoint), "autostart": "true"}
@@ -239,7 +248,7 @@ def _log_on_failure(node: NodeProcess) -> Iterator[None]:
 
 
 def _configuration(settings: DemoSettings, checkpoint: Path) -> dict[str, str]:
-    length = f"{settings.seconds:g} s at {settings.rate:g} Hz"
+    length = f"{settings.seconds:g} s at {settings.rate:g} Hz, {settings.width}x{settings.height} px"
     return {
         "drive": f"scenes, seed {settings.seed}, night-to-day, {length}",
         "EO cut": f"{settings.cut_from:g} to {settings.cut_to:g} s",

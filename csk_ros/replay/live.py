@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, STRING, BagReader, BagWriter
-from csk_ros.replay.recording import ReceivedMask, Recording, RouteChange, SentFrame, count_dropped
+from csk_ros.replay.recording import ReceivedMask, Recording, RouteChange, SentFrame
 from csk_ros.replay.samples import image_topic
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Player:
                     continue
                 late_ns = _sleep_until(steady_start_ns + into_ns)
                 self._publish(raw.topic, raw.data, late_ns)
-                bar.update(into_ns / 1e9 - bar.n)
+                bar.update(min(into_ns / 1e9, bar.total) - bar.n)
 
     def close(self) -> None:
         """Stop publishing."""
@@ -308,7 +308,7 @@ class Recorder:
         return (
             account.get("ir_received") == sent_ir
             and account.get("answered") == len(self.masks)
-            and len(self.masks) + count_dropped(account) == sent_ir
+            and not account.get("in_hand")
         )
 
     def _on_mask(self, data: bytes, info: dict[str, Any]) -> None:
@@ -381,6 +381,4 @@ def _sleep_until(due_ns: int) -> int:
 
 def _seconds_bar(seconds: float, *, shown: bool) -> Any:
     layout = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s"
-    return tqdm(
-        total=round(seconds, 1), desc="playing", bar_format=layout, disable=not shown, file=sys.stderr
-    )
+    return tqdm(total=seconds, desc="playing", bar_format=layout, disable=not shown, file=sys.stderr)

@@ -31,17 +31,17 @@ class NodeProcess:
     Args:
         log: file for everything that the process prints.
         parameters: ROS parameters by name, as text.
-        module: module to run.
+        module: module to run; None is the segmenting node.
         stop_s: how long it may take to end on SIGINT, in seconds.
     """
 
     def __init__(
-        self, log: Path, parameters: dict[str, str], *, module: str = _NODE_MODULE, stop_s: float = 15.0
+        self, log: Path, parameters: dict[str, str], *, module: str | None = None, stop_s: float = 15.0
     ) -> None:
         self._log = log
         self._stop_s = stop_s
         pairs = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        self._command = [sys.executable, "-m", module, "--ros-args", *pairs]
+        self._command = [sys.executable, "-m", module or _NODE_MODULE, "--ros-args", *pairs]
 
     def __enter__(self) -> Self:
         """Start it, out of reach of the terminal's Ctrl-C: whoever started it stops it."""

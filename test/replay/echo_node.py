@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +13,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -20,9 +25,10 @@ PIXEL = {Route.FUSED: 0, Route.IR_ONLY: 1}
 
 
 class EchoNode:
-    """A context manager; drops every ``drop_every``-th thermal image and says so."""
+    """A context manager; drops every ``drop_every``-th thermal image and says so, or forgets to."""
 
-    def __init__(self, period_ns: int, drop_every: int = 0) -> None:
+    def __init__(self, period_ns: int, drop_every: int = 0, *, honest: bool = True) -> None:
+        self._honest = honest
         self._period_ns = period_ns
         self._drop_every = drop_every
         self._eo_stamp_ns = 0
@@ -32,7 +38,7 @@ class EchoNode:
     def __enter__(self):
         self._context = Context()
         rclpy.init(context=self._context)
-        node = self._node = rclpy.create_node("segment", context=self._context)
+        node = self._node = LifecycleNode("segment", context=self._context)
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
@@ -41,6 +47,8 @@ class EchoNode:
         self._health = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_subscription(Image, "eo/image", self._on_eo, 10)
         node.create_subscription(Image, "ir/image", self._on_ir, 10)
+        node.trigger_configure()
+        node.trigger_activate()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         self._pool = ThreadPoolExecutor(1)
@@ -66,7 +74,7 @@ class EchoNode:
     def _on_ir(self, message):
         self._counters["ir_received"] += 1
         if self._drop_every and self._counters["ir_received"] % self._drop_every == 0:
-            self._counters["dropped_superseded"] += 1
+            self._counters["dropped_superseded"] += self._honest
         else:
             self._answer(message)
         values = [KeyValue(key=key, value=str(count)) for key, count in self._counters.items()]
@@ -84,3 +92,16 @@ class EchoNode:
         fill_image(mask, pixels, "mono8", message.header)
         self._counters["answered"] += 1
         self._mask.publish(mask)
+
+
+def main():
+    """Run as the demo's node; takes its ways from the environment."""
+    ways = dict(way.split("=") for way in os.environ["ECHO_WAYS"].split(","))
+    node = EchoNode(int(ways["period_ns"]), int(ways["drop_every"]), honest=ways["honest"] == "yes")
+    with node, contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    return int(ways["exit_code"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
