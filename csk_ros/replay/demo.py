@@ -107,7 +107,7 @@ def run_demo(settings: DemoSettings) -> Report:
         _say(5, "scoring, drawing and writing the report")
         report = _write_results(results, recording, settings, checkpoint)
         _replace(out, results)
-    _check(report, out)
+    check_report(report, out)
     _summarise(report, out)
     return report
 
@@ -159,8 +159,8 @@ def _write_results(results: Path, recording: Recording, settings: DemoSettings, 
     return report
 
 
-def _check(report: Report, out: Path) -> None:
-    """Raise unless the report shows what the demo is for."""
+def check_report(report: Report, out: Path) -> None:
+    """Raise DemoError unless every frame is accounted for and the route went FUSED, IR_ONLY, FUSED."""
     if not report.frames.reconciled:
         raise DemoError(f"the frames do not add up: {_frames_line(report)}; see {out / 'report.html'}")
     switch = report.switch

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 ROUTE_COLORS = {Route.FUSED: "#1d5fa8", Route.IR_ONLY: "#c2500c", Route.EO_ONLY: "#2f7d32"}
 
 _OPACITY = 0.6
-_GOLDEN_RATIO = 0.618034  # steps of it spread hues evenly, however many there are
 _PANEL = (360, 270)  # width, height of one image in the video
 _BAR = 34  # height of the video's caption and of its timeline
 _FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -51,7 +50,7 @@ def display_colors(label_set: LabelSet) -> LabelSet:
 
     Data sets choose colors for files: MFNet's person and car stop are two dark olives, lost on a night scene.
     """
-    hues = ((i * _GOLDEN_RATIO) % 1 for i in range(len(label_set)))
+    hues = (i / len(label_set) for i in range(len(label_set)))
     bright = (tuple(round(255 * channel) for channel in hsv_to_rgb((hue, 0.85, 1))) for hue in hues)
     kept = zip(label_set.colors, bright, strict=True)
     return LabelSet(label_set.names, tuple(new if any(old) else old for old, new in kept))

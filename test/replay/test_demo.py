@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from made_recording import make_recording
+from squares_samples import Squares
 
 from csk_ros.cli.main import main
 from csk_ros.replay import node_process
 from csk_ros.replay.bag import BagReader
-from csk_ros.replay.demo import RESULTS, DemoSettings, run_demo
+from csk_ros.replay.demo import RESULTS, DemoError, DemoSettings, check_report, run_demo
+from csk_ros.replay.report import Switch, make_report
 
 RATE_HZ = 10
 
@@ -142,3 +146,20 @@ def test_missing_weights_are_named(tmp_path):
 def test_settings_that_do_not_fit_are_refused(settings, reason):
     with pytest.raises(ValueError, match=reason):
         DemoSettings(**settings)
+
+
+def test_a_report_that_does_not_add_up_is_refused_with_its_numbers(tmp_path):
+    recording = make_recording(tmp_path, Squares(frames=24), (0.8, 1.4), dropped=(3,))
+    forgetful = dataclasses.replace(recording, account=recording.account | {"dropped_superseded": 0})
+    report, bad = (
+        make_report(played, Squares().label_set, configuration={}, versions={})
+        for played in (recording, forgetful)
+    )
+    check_report(report, tmp_path)
+    with pytest.raises(
+        DemoError, match=r"24 in, 23 masks, 0 dropped, 0 lost in transport; see .*report\.html"
+    ):
+        check_report(bad, tmp_path)
+    never = dataclasses.replace(report, switch=Switch([], report.switch.eo_return_to_fused_ms))
+    with pytest.raises(DemoError, match="expected FUSED -> IR_ONLY -> FUSED around the cut"):
+        check_report(never, tmp_path)
