@@ -54,12 +54,16 @@ def _info_parser() -> ArgumentParser:
 
 
 def _make(arguments: Namespace) -> None:
-    from csk_ros.data.registry import open_samples
-    from csk_ros.replay.samples import write_samples
+    from csk_ros.replay.samples import write_data
 
-    samples = open_samples(arguments.data, arguments.split)
-    write_samples(arguments.out, samples, storage=arguments.storage, compress=arguments.compress)
-    print(f"wrote {len(samples)} frames to {arguments.out}")
+    frames = write_data(
+        arguments.out,
+        arguments.data,
+        arguments.split,
+        storage=arguments.storage,
+        compress=arguments.compress,
+    )
+    print(f"wrote {frames} frames to {arguments.out}")
 
 
 def _info(arguments: Namespace) -> None:

@@ -11,7 +11,7 @@ from csk_ros.modality import Modality, Route
 from csk_ros.network.backbones import build_encoder
 from csk_ros.network.base import ModalityFeatures, NetworkOutput, SegmentationNetwork
 from csk_ros.network.csknet import encoder_input
-from csk_ros.network.decoders import build_decoder
+from csk_ros.network.decoders import build_decoder, default_stride
 from csk_ros.network.encoder import STAGES
 
 _ALONE = {Modality.EO: Route.EO_ONLY, Modality.IR: Route.IR_ONLY}
@@ -50,12 +50,12 @@ class _Branch(nn.Module):
 
 
 def _arguments(
-    backbone: str, decoder: str, output_stride: int, padding: str | None, decoder_width: int | None
+    backbone: str, decoder: str, output_stride: int | None, padding: str | None, decoder_width: int | None
 ) -> dict[str, Any]:
     return {
         "backbone": backbone,
         "decoder": decoder,
-        "output_stride": output_stride,
+        "output_stride": default_stride(decoder) if output_stride is None else output_stride,
         "padding": padding,
         "decoder_width": decoder_width,
     }
@@ -69,7 +69,7 @@ class SingleNet(SegmentationNetwork):
         modality: ``eo`` or ``ir``; the rest as in :class:`csk_ros.network.CSKNet`.
         backbone: backbone name.
         decoder: decoder name.
-        output_stride: 8, 16 or 32.
+        output_stride: 8, 16 or 32; ``None`` takes the decoder's own.
         padding: of the backbone.
         decoder_width: channels of the decoder.
 
@@ -86,7 +86,7 @@ class SingleNet(SegmentationNetwork):
         modality: str | Modality,
         backbone: str = "mobilenet_v2",
         decoder: str = "light",
-        output_stride: int = 16,
+        output_stride: int | None = None,
         padding: str | None = None,
         decoder_width: int | None = None,
     ) -> None:
@@ -124,7 +124,7 @@ class EarlyFusionNet(SegmentationNetwork):
         *,
         backbone: str = "mobilenet_v2",
         decoder: str = "light",
-        output_stride: int = 16,
+        output_stride: int | None = None,
         padding: str | None = None,
         decoder_width: int | None = None,
     ) -> None:
@@ -156,7 +156,7 @@ class LateFusionNet(SegmentationNetwork):
         *,
         backbone: str = "mobilenet_v2",
         decoder: str = "light",
-        output_stride: int = 16,
+        output_stride: int | None = None,
         padding: str | None = None,
         decoder_width: int | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from csk_ros.modality import Modality, Route
 from csk_ros.network.backbones import build_encoder
 from csk_ros.network.base import ModalityFeatures, NetworkOutput, SegmentationNetwork
-from csk_ros.network.decoders import build_decoder
+from csk_ros.network.decoders import build_decoder, default_stride
 from csk_ros.network.encoder import STAGES
 from csk_ros.network.exchange import ExchangeSettings, exchange, foreign_mask
 from csk_ros.network.gate import GatedSpectralUnit
@@ -36,7 +36,7 @@ class CSKNet(SegmentationNetwork):
         num_classes: number of classes.
         backbone: see :data:`csk_ros.network.BACKBONES`.
         decoder: ``deeplabv3``, ``deeplabv3plus`` or ``light``.
-        output_stride: 8, 16 or 32.
+        output_stride: 8, 16 or 32; ``None`` takes 32 for ``light``, which reads every stage, else 16.
         padding: of the backbone, see :func:`csk_ros.network.backbones.build_encoder`.
         decoder_width: channels of the decoders; ``None`` takes the decoder's own default.
         gate: ``own`` (the paper's figure) or ``concatenation``, see :class:`GatedSpectralUnit`.
@@ -60,7 +60,7 @@ class CSKNet(SegmentationNetwork):
         *,
         backbone: str = "mobilenet_v2",
         decoder: str = "light",
-        output_stride: int = 16,
+        output_stride: int | None = None,
         padding: str | None = None,
         decoder_width: int | None = None,
         gate: str = "own",
@@ -70,6 +70,7 @@ class CSKNet(SegmentationNetwork):
         exchange_direction: str = "both",
         exchange_probability: float = 1.0,
     ) -> None:
+        output_stride = default_stride(decoder) if output_stride is None else output_stride
         super().__init__(
             num_classes,
             {

@@ -174,6 +174,11 @@ DECODERS: dict[str, type[DeepLabV3 | DeepLabV3Plus | LightDecoder]] = {
 }
 
 
+def default_stride(decoder: str) -> int:
+    """The output stride that suits a decoder: the light one reads all stages, an ASPP the last."""
+    return 32 if decoder == "light" else 16
+
+
 def build_decoder(decoder: str, encoder: Encoder, width: int | None) -> Decoder:
     """Build a decoder for an encoder.
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from csk_ros.network.modality_layers import ModalityBatchNorm2d, PerModality
+from csk_ros.network.same_padding import PadFreeSameConv2d, SameConv2d
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -27,10 +28,17 @@ def fold_batch_norms(network: Module) -> Module:
             if not isinstance(conv, nn.Conv2d):
                 continue
             if isinstance(norm, ModalityBatchNorm2d) and norm.foldable:
-                convs = {key: fuse_conv_bn_eval(conv, own) for key, own in norm.items()}  # type: ignore[arg-type]  # each is a BatchNorm2d
+                convs = {key: _fuse(conv, own) for key, own in norm.items()}  # type: ignore[arg-type]  # each is a BatchNorm2d
                 setattr(module, before, nn.Identity())
                 setattr(module, after, PerModality(convs))
             elif isinstance(norm, nn.BatchNorm2d):
-                setattr(module, before, fuse_conv_bn_eval(conv, norm))
+                setattr(module, before, _fuse(conv, norm))
                 setattr(module, after, nn.Identity())
     return folded
+
+
+def _fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    fused = fuse_conv_bn_eval(conv, norm)
+    if isinstance(fused, SameConv2d) and PadFreeSameConv2d.fits(fused):
+        return PadFreeSameConv2d(fused)
+    return fused

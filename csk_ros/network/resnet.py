@@ -29,18 +29,23 @@ def _downsample(
 
 
 class BasicBlock(ModalityModule):
-    """Two 3x3 convolutions and a shortcut."""
+    """Two 3x3 convolutions, each with its own dilation, and a shortcut."""
 
     expansion = 1
 
     def __init__(
-        self, inputs: int, width: int, stride: int, dilation: int, modalities: tuple[Modality, ...]
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        dilations: tuple[int, int],
+        modalities: tuple[Modality, ...],
     ) -> None:
         super().__init__()
-        self.conv1 = _conv3x3(inputs, width, stride, dilation)
+        self.conv1 = _conv3x3(inputs, width, stride, dilations[0])
         self.bn1 = ModalityBatchNorm2d(width, modalities)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = _conv3x3(width, width, 1, dilation)
+        self.conv2 = _conv3x3(width, width, 1, dilations[1])
         self.bn2 = ModalityBatchNorm2d(width, modalities)
         self.downsample = _downsample(inputs, width, stride, modalities)
 
@@ -53,18 +58,23 @@ class BasicBlock(ModalityModule):
 
 
 class Bottleneck(ModalityModule):
-    """1x1, 3x3, 1x1 convolutions and a shortcut."""
+    """1x1, 3x3, 1x1 convolutions and a shortcut; only the first dilation is used."""
 
     expansion = 4
 
     def __init__(
-        self, inputs: int, width: int, stride: int, dilation: int, modalities: tuple[Modality, ...]
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        dilations: tuple[int, int],
+        modalities: tuple[Modality, ...],
     ) -> None:
         super().__init__()
         outputs = width * self.expansion
         self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
         self.bn1 = ModalityBatchNorm2d(width, modalities)
-        self.conv2 = _conv3x3(width, width, stride, dilation)
+        self.conv2 = _conv3x3(width, width, stride, dilations[0])
         self.bn2 = ModalityBatchNorm2d(width, modalities)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
         self.bn3 = ModalityBatchNorm2d(outputs, modalities)
@@ -95,7 +105,10 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 class ResNet(Encoder):
-    """A ResNet encoder; the first block of a dilated stage keeps the dilation before it, as torchvision's.
+    """A ResNet encoder.
+
+    In a dilated stage the convolution that lost its stride keeps the dilation before it; all others are
+    dilated, so that the strided network's values stay in the dense map.
 
     Args:
         name: a key of :data:`RESNETS`.
@@ -123,8 +136,8 @@ class ResNet(Encoder):
             layers = []
             for number in range(depth):
                 first = number == 0
-                dilation = before if first else dilations[index]
-                layers.append(block(inputs, width, stride if first else 1, dilation, modalities))
+                pair = (before if first else dilations[index], dilations[index])
+                layers.append(block(inputs, width, stride if first else 1, pair, modalities))
                 inputs = width * block.expansion
             before = dilations[index]
             self.add_module(stage, ModalitySequential(*layers))

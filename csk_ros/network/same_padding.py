@@ -29,3 +29,29 @@ class SameConv2d(nn.Conv2d):
         outputs = -(-size // stride)
         total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
         return total // 2, total - total // 2
+
+
+class PadFreeSameConv2d(nn.Module):
+    """A 3x3 stride-2 :class:`SameConv2d` that pads its filters in place of the image.
+
+    On an even size a 4x4 filter whose first row and column are zero, with padding 1 on every side, reads the
+    same pixels as the 3x3 filter padded at the bottom and right only; that saves a copy of the image. On an
+    odd size SAME is symmetric and the zero row or column is left out.
+    """
+
+    def __init__(self, conv: SameConv2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(functional.pad(conv.weight.detach(), (1, 0, 1, 0)), requires_grad=False)
+        self.bias = conv.bias
+        self.groups = conv.groups
+
+    @staticmethod
+    def fits(conv: nn.Conv2d) -> bool:
+        """Whether it can take the place of ``conv``."""
+        shape = (conv.kernel_size, conv.stride, conv.dilation)
+        return isinstance(conv, SameConv2d) and shape == ((3, 3), (2, 2), (1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (N, C, H, W) to (N, C', ceil(H / 2), ceil(W / 2))."""
+        weight = self.weight[:, :, x.shape[2] % 2 :, x.shape[3] % 2 :]
+        return functional.conv2d(x, weight, self.bias, stride=2, padding=1, groups=self.groups)

@@ -162,6 +162,10 @@ class BagWriter:
             topic, msgtype, typestore=TYPES, offered_qos_profiles=[qos_profile(qos)]
         )
 
+    def note(self, key: str, text: str) -> None:
+        """Keep a text in the bag's metadata, at any time before it is closed."""
+        self._writer.set_custom_data(key, text)
+
     def write(self, topic: str, received_ns: int, message: Any) -> None:
         """Append a message built from :data:`TYPES`."""
         self.write_raw(topic, received_ns, TYPES.serialize_cdr(message, self._topics[topic].msgtype))

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from csk_ros.data.registry import open_samples
+from csk_ros.modality import Modality
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, TYPES, BagError, BagWriter, Storage
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csk_ros.data.sample import Sample, SampleSet
+    from csk_ros.replay.bag import BagReader
 
 Compression = Literal["none", "zstd", "png", "jpeg"]
 
@@ -80,6 +83,22 @@ def write_samples(
                 bag.write(topic, stamp_ns + step * _ORDER_STEP_NS, message)
 
 
+def write_data(path: str | Path, spec: str, split: str | None = None, **options: Any) -> int:
+    """Write the data set or scene drive that ``spec`` names; ``options`` as :func:`write_samples`.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        ValueError: a spec or split that does not exist; says which do.
+        FileNotFoundError: data that is missing.
+        BagError: as :func:`write_samples`.
+    """
+    samples = open_samples(spec, split)
+    write_samples(path, samples, **options)
+    return len(samples)
+
+
 class _Encoder:
     """Messages of a sample, raw or compressed."""
 
@@ -110,6 +129,19 @@ class _Encoder:
         if file_format is None:
             return image_message(pixels, encoding, head)
         return _compressed_message(pixels, encoding, head, file_format)
+
+
+def image_topic(bag: BagReader, modality: Modality) -> str:
+    """The topic of a modality's images in a bag of :func:`write_samples`, raw or compressed.
+
+    Raises:
+        BagError: if the bag has neither; the message lists its topics.
+    """
+    base = EO_TOPIC if modality is Modality.EO else IR_TOPIC
+    for topic in (base, base + "/compressed"):
+        if topic in bag.topics:
+            return topic
+    raise BagError(f"{bag.path} has no {base}: it has {', '.join(bag.topics)}")
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:

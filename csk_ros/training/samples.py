@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -14,6 +15,7 @@ from tqdm.auto import tqdm
 
 from csk_ros.data import Sample, open_samples
 from csk_ros.data.augmentation import augment
+from csk_ros.labels import UNLABELLED
 from csk_ros.training.settings import complete_specs
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class JoinedSamples:
             return self._cache[index]
         part, i = self._index[index]
         sample = part[i]
-        return Sample(sample.eo, thermal_to_uint8(sample.ir), _labels(sample), sample.name, sample.stamp_ns)
+        return replace(sample, ir=thermal_to_uint8(sample.ir), labels=_labels(sample))
 
     def load(self, workers: int, title: str) -> None:
         """Make and keep every sample, in ``workers`` processes, with progress on the terminal."""
@@ -148,23 +150,50 @@ class TrainingSamples(Dataset[Batch]):
         epoch, index = key
         settings = self._settings
         sample = self._samples[index]
-        if not settings.augment:
+        if settings.augmentation is None:
             return to_tensors(_middle(sample, settings.crop))
         rng = np.random.default_rng((self._seed, epoch, index))
-        return to_tensors(
-            augment(sample, rng, size=settings.crop, scale=settings.scale, focus=settings.focus)
-        )
+        factor = float(np.exp(rng.uniform(*np.log(settings.augmentation.scale))))
+        window = _window(sample, settings.crop, max(factor, 1.0), settings.focus, rng)
+        rest = replace(settings.augmentation, scale=(min(factor, 1.0),) * 2)
+        return to_tensors(augment(window, rng, rest, size=settings.crop))
+
+
+def _window(
+    sample: Sample, size: tuple[int, int], factor: float, focus: float, rng: np.random.Generator
+) -> Sample:
+    """The part of ``sample`` that fills ``size`` when the whole would fill ``factor`` times as much."""
+    have = np.array(sample.ir.shape)
+    extent = np.minimum(have, np.ceil(np.array(size) / (factor * np.max(size / have)))).astype(int)
+    corner = rng.uniform(0, have - extent + 1e-9)
+    if rng.random() < focus and (pixel := _some_pixel(_labels(sample), rng)):
+        corner = np.clip(pixel - rng.uniform(0.2, 0.8, 2) * extent, 0, have - extent)
+    return _cut(sample, corner.astype(int), extent)
+
+
+def _some_pixel(labels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int] | None:
+    """Row and column of a random pixel of a random class but 0; None if there is none."""
+    classes = np.flatnonzero(np.bincount(labels.ravel(), minlength=UNLABELLED)[1:UNLABELLED]) + 1
+    if not len(classes):
+        return None
+    pixels = np.flatnonzero(labels == rng.choice(classes))
+    row, column = divmod(int(rng.choice(pixels)), labels.shape[1])
+    return row, column
 
 
 def _middle(sample: Sample, size: tuple[int, int]) -> Sample:
     """The part of ``size`` in the middle; raises ValueError if the image is smaller."""
-    top, left = ((have - want) // 2 for have, want in zip(sample.ir.shape, size, strict=True))
-    if min(top, left) < 0:
+    corner = (np.array(sample.ir.shape) - size) // 2
+    if corner.min() < 0:
         height, width = sample.ir.shape
         raise ValueError(f"{sample.name} is {width}x{height}, smaller than data.crop: use a smaller crop")
-    labels = _labels(sample)
-    window = slice(top, top + size[0]), slice(left, left + size[1])
-    return Sample(sample.eo[window], sample.ir[window], labels[window], sample.name, sample.stamp_ns)
+    return _cut(sample, corner, np.array(size))
+
+
+def _cut(sample: Sample, corner: NDArray[np.int_], extent: NDArray[np.int_]) -> Sample:
+    (top, left), (bottom, right) = corner, corner + extent
+    part = slice(top, bottom), slice(left, right)
+    return replace(sample, eo=sample.eo[part], ir=sample.ir[part], labels=_labels(sample)[part])
 
 
 class ValidationSamples(Dataset[Batch]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from csk_ros.data.augmentation import Augmentation
+
 
 def complete_specs(specs: list[str], root: str | None) -> list[str]:
     """Data specs with ``{root}`` filled in.
@@ -34,9 +36,9 @@ class DataSettings:
         train_split: split of the training specs, where the data set has splits.
         val_split: split of the validation specs.
         crop: height and width in pixels that the network is trained on; validation takes whole images.
-        scale: least and greatest random zoom before the crop.
         focus: chance that a crop is laid around a pixel of a random class that is not class 0.
-        augment: whether training samples are augmented; without, only an image's middle is cropped.
+        augmentation: how much training samples are changed; at ``scale`` 1 the whole image fills the crop.
+            Without it, an image's middle is cropped.
         batch: samples per step.
         workers: loading processes.
         cache: ``ram`` keeps the decoded samples in memory, for data that is slow to make.
@@ -48,9 +50,8 @@ class DataSettings:
     train_split: str | None = None
     val_split: str | None = None
     crop: tuple[int, int] = (240, 320)
-    scale: tuple[float, float] = (0.5, 1.5)
     focus: float = 0.5
-    augment: bool = True
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
     batch: int = 8
     workers: int = 1
     cache: Literal["ram", "none"] = "none"
@@ -60,7 +61,6 @@ class DataSettings:
         _require(bool(self.train), "data.train", self.train, "name at least one data spec")
         _require(bool(self.val), "data.val", self.val, "name at least one data spec")
         _require(min(self.crop) >= 32, "data.crop", self.crop, "use at least 32 x 32 pixels")
-        _require(0 < self.scale[0] <= self.scale[1], "data.scale", self.scale, "give 0 < least <= greatest")
         _require(0 <= self.focus <= 1, "data.focus", self.focus, "use 0 to 1")
         _require(self.batch >= 1, "data.batch", self.batch, "use 1 or more")
         _require(self.workers >= 0, "data.workers", self.workers, "use 0 or more")

@@ -7,7 +7,7 @@ from csk_ros.cli.main import main
 
 def test_make_then_info(tmp_path, capsys):
     out = tmp_path / "drive"
-    spec = "scenes:seed=3,frames=4,height=48,width=64,rate=10"
+    spec = "scenes:seed=3,frames=4,height=64,width=64,rate=10"
     assert main(["bag", "make", "--data", spec, str(out)]) == 0
     assert f"wrote 4 frames to {out}" in capsys.readouterr().out
     assert main(["bag", "info", str(out)]) == 0

@@ -64,7 +64,7 @@ def make_settings(squares, tmp_path) -> Callable[..., TrainSettings]:
                 train_split="train",
                 val_split="val",
                 crop=(HEIGHT, WIDTH),
-                augment=False,
+                augmentation=None,
                 batch=2,
                 workers=0,
                 cache="ram",

@@ -236,7 +236,7 @@ def _check(
             f"seed={seed}, frames={frames}, rate_hz={rate_hz}: needs seed >= 0, frames >= 1, rate > 0"
         )
     if min(height, width) < _SMALLEST:
-        raise ValueError(f"scenes of {width}x{height} are too small: at least {_SMALLEST} pixels each way")
+        raise ValueError(f"height={height}, width={width}: scenes have at least {_SMALLEST} pixels each way")
     if fog is not None and not 0 <= fog < 1:
         raise ValueError(f"fog is {fog}: give an extinction of 0 to below 1 per metre")
     if ir_bits not in (8, 16):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -250,57 +251,47 @@ class Building:
     lit: NDArray[np.bool_]
 
     def draw(self, canvas: Canvas, first: int) -> None:
-        """Draw gable, wall, base and windows."""
-        near = self.s - self.length
-        start = max(near, canvas.camera.s + 2 * NEAR_M)
-        depth = 9.0 * np.sign(self.x)
-        if near >= start:
-            canvas.polygons(canvas.camera.project(self._gable(depth, near)), first + _GABLE)
-            self._gable_windows(canvas, first, near, depth)
-        for height, row in ((self.height, _FRONT), (0.8, _BASE)):
-            canvas.polygons(canvas.camera.project(self._wall(height, start)), first + row)
-        self._windows(canvas, first, near, start)
+        """Draw gable, wall, base and windows; what is behind the camera shrinks to a line beside it."""
+        quads, parts = self._parts
+        points = quads.copy()
+        points[..., 2] = np.maximum(points[..., 2], canvas.camera.s + 2 * NEAR_M)
+        pixels = canvas.camera.project(points)
+        for row, of in parts:
+            canvas.polygons(pixels[of], first + row)
 
-    def _wall(self, height: float, start: float) -> NDArray[np.float32]:
-        x, end = self.x, self.s
-        return _points((x, 0, start), (x, 0, end), (x, height, end), (x, height, start))[None]
-
-    def _gable(self, depth: float, s: float) -> NDArray[np.float32]:
-        a, b, height = self.x, self.x + depth, self.height
-        return _points((a, 0, s), (b, 0, s), (b, height, s), (a, height, s))[None]
-
-    def _windows(self, canvas: Canvas, first: int, near: float, start: float) -> None:
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.float32], list[tuple[int, slice]]]:
+        """All rectangles, shape (n, 4, 3), and which of them have which material, in the order of drawing."""
+        near, away = self.s - self.length, self.x + 9.0 * np.sign(self.x)
         storeys, columns = self.lit.shape
-        for lit in (False, True):
-            storey, column = np.nonzero(self.lit == lit)
-            left = near + (column + 0.22) * self.length / columns
-            right = near + (column + 0.80) * self.length / columns
-            shown = right > start
-            quads = self._quads(storey[shown], storeys, np.maximum(left[shown], start), right[shown])
-            quads[..., 0] = self.x
-            if len(quads):
-                canvas.polygons(canvas.camera.project(quads), first + (_LIT if lit else _DARK))
+        gable, front = (self.x, away, near, near), (self.x, self.x, near, self.s)
+        lit = (self.lit, self.lit[:, np.arange(3) % columns])
+        windows = [_windows(front, storeys, columns, self.height), _windows(gable, storeys, 3, self.height)]
+        groups = [(_GABLE, _upright(gable, 0.0, self.height)), (_FRONT, _upright(front, 0.0, self.height))]
+        groups.append((_BASE, _upright(front, 0.0, 0.8)))
+        for quads, bright in zip(windows, lit, strict=True):
+            groups += [(_DARK, quads[~bright.ravel()]), (_LIT, quads[bright.ravel()])]
+        ends = np.cumsum([len(quads) for _, quads in groups]).tolist()
+        parts = [(row, slice(end - len(quads), end)) for (row, quads), end in zip(groups, ends, strict=True)]
+        return np.concatenate([quads for _, quads in groups]), [
+            part for part in parts if part[1].start < part[1].stop
+        ]
 
-    def _quads(
-        self, storey: NDArray[np.intp], storeys: int, a: NDArray[np.float64], b: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        low = (storey + 0.35) * self.height / storeys
-        high = (storey + 0.85) * self.height / storeys
-        quads = np.zeros((len(storey), 4, 3), np.float32)
-        quads[..., 1] = np.stack([low, low, high, high], axis=1)
-        quads[..., 2] = np.stack([a, b, b, a], axis=1)
-        return quads
 
-    def _gable_windows(self, canvas: Canvas, first: int, near: float, depth: float) -> None:
-        storeys = self.lit.shape[0]
-        storey, column = np.divmod(np.arange(storeys * 3), 3)
-        a, b = self.x + depth * (column + 0.3) / 3, self.x + depth * (column + 0.7) / 3
-        quads = self._quads(storey, storeys, a, b)
-        quads[..., 0] = quads[..., 2]
-        quads[..., 2] = near
-        lit = self.lit[storey, column % self.lit.shape[1]]
-        for which in (False, True):
-            if (lit == which).any():
-                canvas.polygons(
-                    canvas.camera.project(quads[lit == which]), first + (_LIT if which else _DARK)
-                )
+Ground = tuple[float, float, float, float]
+"""A straight line on the ground, metres: x at both ends, s at both ends."""
+
+
+def _upright(line: Ground, low: float, high: float) -> NDArray[np.float32]:
+    """The rectangle that stands on a line, shape (1, 4, 3)."""
+    xa, xb, sa, sb = line
+    return _points((xa, low, sa), (xb, low, sb), (xb, high, sb), (xa, high, sa))[None]
+
+
+def _windows(line: Ground, storeys: int, columns: int, height: float) -> NDArray[np.float32]:
+    """Windows in rows and columns of the wall that stands on a line, shape (storeys * columns, 4, 3)."""
+    storey, column = np.divmod(np.arange(storeys * columns), columns)
+    xa, xb, sa, sb = line
+    along = np.stack([(column + share) / columns for share in (0.22, 0.80, 0.80, 0.22)], axis=1)
+    up = np.stack([(storey + share) * height / storeys for share in (0.35, 0.35, 0.85, 0.85)], axis=1)
+    return np.stack([xa + (xb - xa) * along, up, sa + (sb - sa) * along], axis=2).astype(np.float32)

@@ -117,7 +117,7 @@ def draw_sky(canvas: Canvas, clouds: NDArray[np.int32], skyline: NDArray[np.floa
     for layer, material in ((1, _FAR_LIT), (0, _FAR)):
         heights = np.roll(skyline[layer], -bearing)[: camera.width // 4] * camera.focal
         columns = np.linspace(0, camera.width, len(heights), dtype=np.float32)
-        base = np.full_like(columns, camera.horizon + 3)
+        base = np.full_like(columns, top + 1)
         outline = np.concatenate(
             [np.stack([columns, camera.horizon - heights], 1), np.stack([columns, base], 1)[::-1]]
         )

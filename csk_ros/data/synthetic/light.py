@@ -85,7 +85,7 @@ def sun_elevation(kind: str, rng: np.random.Generator, progress: float) -> float
 
 def light_at(elevation: float, weather: Weather) -> Light:
     """Light and heat under that sun."""
-    day = _smooth(elevation, -9.0, 14.0)
+    day = _smooth(elevation, -10.0, 8.0)
     direct = _smooth(elevation, 0.0, 16.0) * (1 - 0.85 * weather.clouds)
     low_sun = 1 - _smooth(elevation, 3.0, 22.0)
     twilight = _smooth(elevation, -9.0, -1.0) * (1 - _smooth(elevation, 3.0, 16.0))

@@ -12,7 +12,6 @@ from csk_ros.data.synthetic import textures
 from csk_ros.data.synthetic.ground import GROUND_ROWS, SKY_ROW
 
 if TYPE_CHECKING:
-    from cv2.typing import MatLike
     from numpy.typing import NDArray
 
     from csk_ros.data.synthetic.light import Light
@@ -50,7 +49,7 @@ class OpticalCamera:
         """A camera with random traits."""
         return cls(
             noise=float(rng.uniform(1.0, 2.5)),
-            greatest_gain=float(rng.uniform(1.2, 3.5)),
+            greatest_gain=float(rng.uniform(0.9, 2.8)),
             headlights=float(rng.uniform(0.3, 1.1)),
             glare=float(rng.uniform(0.5, 1.0)),
         )
@@ -59,31 +58,18 @@ class OpticalCamera:
         """The RGB image, shape (H, W, 3); ``rng`` is this frame's."""
         packed = np.empty((len(view.rows), 4), np.uint8)
         packed[:, :3] = _display(self._colors(view))
-        packed[:, 3] = np.minimum(view.column("eo_texture") * _TEXTURE_UNIT, 255)
+        clear = np.exp(-view.light.fog * view.ahead)
+        packed[:, 3] = np.minimum(view.column("eo_texture") * clear * _TEXTURE_UNIT, 255)
         pixels = packed.view(np.uint32)[:, 0].take(view.seen).view(np.uint8).reshape(*view.seen.shape, 4)
-        factor = cv2.multiply(pixels[..., 3], view.texture, scale=_UNIT / _TEXTURE_UNIT, dtype=cv2.CV_32F)
-        factor += _UNIT
+        factor = pixels[..., 3] * view.texture * np.float32(_UNIT / _TEXTURE_UNIT) + np.float32(_UNIT)
         top = view.camera.first_ground_row()
-        on_ground = view.seen[top:] < GROUND_ROWS.stop
-        factor[top:] *= self._ground_gain(view, top)
+        factor[top:] *= self._ground_factor(view, top)
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
         plane = cv2.convertScaleAbs(factor)
-        return self._develop(self._shade(view, pixels, plane, on_ground, top), view, rng)
-
-    def _shade(
-        self,
-        view: View,
-        pixels: NDArray[np.uint8],
-        plane: MatLike,
-        on_ground: NDArray[np.bool_],
-        top: int,
-    ) -> NDArray[np.uint8]:
-        product = cv2.multiply(
-            cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.merge([plane] * 3), dtype=cv2.CV_16U
-        )
-        image = np.asarray(cv2.convertScaleAbs(product, alpha=1 / _UNIT), np.uint8)
+        image = np.asarray(cv2.multiply(rgb, cv2.merge([plane] * 3), scale=1 / _UNIT), np.uint8)
         if view.light.fog:
-            self._veil_ground(view, image[top:], on_ground, top)
-        return image
+            self._veil_ground(view, image[top:], top)
+        return self._develop(image, view, rng)
 
     def _gain(self, light: Light) -> float:
         """The automatic exposure's factor."""
@@ -104,18 +90,28 @@ class OpticalCamera:
         if light.fog:
             clear = np.exp(-light.fog * view.ahead)[:, None]
             clear[GROUND_ROWS] = 1
-            visible = visible * clear + light.sky * (1 - clear)
+            visible = visible * clear + self._veil(light) * (1 - clear)
         return np.asarray(visible * np.float32(self._gain(light)), np.float32)
+
+    def _veil(self, light: Light) -> NDArray[np.float32]:
+        """The colour of thick fog: the sky's, but never so bright that the exposure clips it."""
+        return light.sky * np.float32(min(1.0, 0.6 / (self._gain(light) * float(light.sky.max()))))
 
     def _brightest(self, light: Light) -> float:
         return light.artificial * (self.headlights * _HEADLIGHT + 2 * _LAMP_LIGHT)
 
-    def _ground_gain(self, view: View, top: int) -> NDArray[np.float32]:
-        """Display brightness below row ``top`` against ground that is fully lit, shape (H - top, W)."""
+    def _ground_factor(self, view: View, top: int) -> NDArray[np.float32]:
+        """By what each display count below row ``top`` is multiplied: lamps and fog on the ground, else 1."""
+        shape = (view.camera.height - top, view.camera.width)
+        factor = self._lamps_on_ground(view, top) if view.light.artificial > 0 else np.ones(shape, np.float32)
+        factor *= _clear_ground(view, top)
+        np.copyto(factor, 1, where=view.seen[top:] >= GROUND_ROWS.stop)
+        return factor
+
+    def _lamps_on_ground(self, view: View, top: int) -> NDArray[np.float32]:
+        """Display brightness against ground that is fully lit, shape (H - top, W)."""
         camera, light = view.camera, view.light
         size = (camera.width, camera.height - top)
-        if light.artificial <= 0:
-            return np.ones(size[::-1], np.float32)
         rows = np.linspace(top, camera.height - 1, max(2, size[1] // _GRID), dtype=np.float32)
         columns = np.linspace(0, camera.width - 1, camera.width // _GRID, dtype=np.float32)
         ahead = camera.ground_ahead(rows[:, None])
@@ -126,18 +122,16 @@ class OpticalCamera:
         base = float(light.ambient.mean() + 0.7 * light.sun.mean())
         lit = base + light.artificial * (beam + _lamp_light(aside, spread, view.lamps))
         share = np.minimum(lit / (base + self._brightest(light)), 1.0) ** (1 / _GAMMA)
-        gain = cv2.resize(share.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        np.copyto(gain, 1, where=view.seen[top:] >= GROUND_ROWS.stop)
-        return np.asarray(gain, np.float32)
+        return np.asarray(
+            cv2.resize(share.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32
+        )
 
-    def _veil_ground(
-        self, view: View, lower: NDArray[np.uint8], on_ground: NDArray[np.bool_], top: int
-    ) -> None:
-        rows = np.arange(top, view.camera.height, dtype=np.float32)[:, None]
-        clear = np.exp(-view.light.fog * view.camera.ground_ahead(rows)) ** np.float32(0.6)
-        veil = _display(view.light.sky * np.float32(self._gain(view.light))).astype(np.float32)
-        mixed = lower * clear[..., None] + veil * (1 - clear[..., None])
-        np.copyto(lower, mixed.astype(np.uint8), where=on_ground[..., None])
+    def _veil_ground(self, view: View, lower: NDArray[np.uint8], top: int) -> None:
+        """Add the fog's own brightness to the ground, in place."""
+        color = _display(self._veil(view.light) * np.float32(self._gain(view.light)))
+        veil = ((1 - _clear_ground(view, top))[..., None] * color).astype(np.uint8)
+        on_ground = (view.seen[top:] < GROUND_ROWS.stop).astype(np.uint8)
+        cv2.add(lower, np.repeat(veil, lower.shape[1], axis=1), dst=lower, mask=on_ground)
 
     def _glow(self, view: View) -> NDArray[np.float32] | None:
         """Light that spreads from bright sources over the image, display counts, shape (H, W, 3)."""
@@ -164,6 +158,13 @@ class OpticalCamera:
         return np.asarray(
             cv2.addWeighted(developed, 1, grain, share, -share * textures.GRAIN_MIDDLE), np.uint8
         )
+
+
+def _clear_ground(view: View, top: int) -> NDArray[np.float32]:
+    """Share of the ground's display brightness that fog lets through, by row, shape (H - top, 1)."""
+    rows = np.arange(top, view.camera.height, dtype=np.float32)[:, None]
+    clear = np.exp(np.float32(-0.6 * view.light.fog) * view.camera.ground_ahead(rows))
+    return np.asarray(clear, np.float32)
 
 
 def _display(linear: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 (_SKIN, _HAIR, _TOP, _SHIRT, _LEGS, _SHOES, _BAG, _SHADE) = range(8)
 _FRAME, _WHEEL, _FLOOR = range(3)
+_FAR_PIXELS = 24
 _CLOTHES = (
     (0.08, 0.08, 0.10), (0.12, 0.14, 0.22), (0.75, 0.75, 0.73), (0.35, 0.33, 0.30), (0.50, 0.12, 0.12),
     (0.18, 0.28, 0.20), (0.25, 0.35, 0.55), (0.60, 0.52, 0.38), (0.15, 0.15, 0.16),
@@ -134,12 +135,15 @@ class Figure:
 
     def draw(self, canvas: Canvas, first: int) -> None:
         """Draw back to front: the limbs that are farther away, the body, the nearer limbs, the head."""
+        u, v, metre = canvas.camera.place(self.x, self.s)
+        if metre * self.stature < _FAR_PIXELS:
+            self._draw_far(canvas, first, u, v, metre)
+            return
         cos, sin, pixel = math.cos(self.heading), math.sin(self.heading), canvas.camera.pixel
         at = {
             name: pixel(self.x + right * cos + forward * sin, up, self.s - right * sin + forward * cos)
             for name, (right, up, forward) in self.joints().items()
         }
-        u, v, metre = canvas.camera.place(self.x, self.s)
         if not self.seat:
             canvas.ellipse((u, v), (0.28 * metre, 0.06 * metre), first + _SHADE)
         brush, near, facing = (
@@ -157,6 +161,17 @@ class Figure:
         if self.bag == 2:
             brush.bag(at[f"elbow{near}"], 0.06, 0.15)
         brush.head(facing=facing)
+
+    def _draw_far(self, canvas: Canvas, first: int, u: float, v: float, metre: float) -> None:
+        """Legs, trunk and head of somebody too small for more."""
+        tall = metre * self.stature
+        hip = v - (self.seat + 0.06) * metre if self.seat else v - 0.52 * tall
+        swing = 0.45 * self.stride * math.sin(self.phase) * tall * (0.35 + 0.65 * abs(math.sin(self.heading)))
+        foot = v - 0.3 * metre if self.seat else v
+        for side in (-1, 1):
+            canvas.line((u + side * 0.04 * tall, hip), (u + side * swing, foot), 0.07 * tall, first + _LEGS)
+        canvas.line((u, hip - 0.28 * tall), (u, hip), 0.2 * tall, first + _TOP)
+        canvas.ellipse((u, hip - 0.41 * tall), (0.048 * tall, 0.065 * tall), first + _SKIN)
 
 
 @dataclass(frozen=True)

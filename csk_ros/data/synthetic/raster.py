@@ -21,6 +21,7 @@ _SUBPIXEL_BITS = 3
 _SCALE = 1 << _SUBPIXEL_BITS
 _MATERIAL_BITS = 8
 _HULL_BITS = 24
+_UNHULLED = (1 << _HULL_BITS) - 1
 _FLAT = 128
 _SPRITE_FLAGS = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
 
@@ -108,26 +109,28 @@ class Canvas:
         shift = ((first_column - left) * across, (first_row - top) * down)
         to_sprite = np.array([[across, 0, shift[0]], [0, down, shift[1]]])
         size = (last_column - first_column, last_row - first_row)
-        scaled = np.asarray(
-            cv2.warpAffine(sprite, to_sprite, size, flags=_SPRITE_FLAGS, borderMode=cv2.BORDER_REPLICATE),
-            np.int32,
-        )
+        scaled = cv2.warpAffine(sprite, to_sprite, size, flags=_SPRITE_FLAGS, borderMode=cv2.BORDER_REPLICATE)
+        codes = np.asarray(scaled, np.int32) | (material << _MATERIAL_BITS)
         target = self.codes[first_row:last_row, first_column:last_column]
-        np.copyto(target, scaled | np.int32(material << _MATERIAL_BITS), where=scaled >= 0)
+        np.copyto(target, codes, where=codes >= 0)
 
     def hull(self, outline: Sequence[Pixel] | NDArray[np.float32], label: int) -> None:
         """Label a convex polygon as filled and leave what is seen there as it is."""
-        pixels = np.asarray(outline, np.float32)
-        low = np.floor(np.clip(pixels.min(axis=0), 0, None)).astype(int)
-        limit = (self.camera.width, self.camera.height)
-        high = np.ceil(np.minimum(pixels.max(axis=0) + 1, limit)).astype(int)
-        if (high <= low).any():
+        fixed = np.asarray(np.asarray(outline, np.float32) * np.float32(_SCALE), np.int32)
+        left, top, wide, high = cv2.boundingRect(fixed)
+        columns = slice(
+            max(0, left >> _SUBPIXEL_BITS), min(self.camera.width, 1 + ((left + wide) >> _SUBPIXEL_BITS))
+        )
+        rows = slice(
+            max(0, top >> _SUBPIXEL_BITS), min(self.camera.height, 1 + ((top + high) >> _SUBPIXEL_BITS))
+        )
+        if columns.stop <= columns.start or rows.stop <= rows.start:
             return
-        mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-        cv2.fillConvexPoly(mask, _fixed(pixels - low.astype(np.float32)), 1, lineType=8, shift=_SUBPIXEL_BITS)
-        target = self.codes[low[1] : high[1], low[0] : high[0]]
-        bare = target & ((1 << _HULL_BITS) - 1)
-        np.copyto(target, bare | (label << _HULL_BITS), where=mask.astype(bool))
+        target = self.codes[rows, columns]
+        mask = np.zeros(target.shape, np.uint8)
+        fixed -= np.array((columns.start, rows.start), np.int32) << _SUBPIXEL_BITS
+        cv2.fillConvexPoly(mask, fixed, 1, 8, _SUBPIXEL_BITS)
+        np.copyto(target, target & _UNHULLED | (label << _HULL_BITS), where=mask.astype(bool))
 
     def materials(self) -> NDArray[np.intp]:
         """The material row seen in each pixel, shape (H, W)."""

@@ -73,7 +73,7 @@ class ThermalCamera:
     def _halo_of(self, image: MatLike) -> NDArray[np.float32]:
         """The light that hot things scatter around them."""
         small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-        excess = np.maximum(small - (np.median(small[::2, ::2]) + 3), 0)
+        excess = np.maximum(small - (_quantile(small[::2, ::2], 0.5) + 3), 0)
         wide = cv2.GaussianBlur(excess, (0, 0), 3.5)
         return np.asarray(cv2.resize(wide, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -82,10 +82,9 @@ class ThermalCamera:
 
         The level mixes the frame's median with the air's temperature so that it varies slowly.
         """
-        sparse = np.ascontiguousarray(image[::6, ::6])
-        median, hot = np.percentile(sparse, (50, 99.7))
-        level = 0.75 * float(median) + 0.25 * (air + 0.5)
-        span = max(self.least_span, 0.5 * self.least_span + 0.6 * float(hot - level))
+        sparse = image[::6, ::6]
+        level = 0.75 * _quantile(sparse, 0.5) + 0.25 * (air + 0.5)
+        span = max(self.least_span, 0.5 * self.least_span + 0.6 * (_quantile(sparse, 0.997) - level))
         gain = (_HOT_COUNT - _MEDIAN_COUNT) / span
         linear = image * np.float32(gain) + np.float32(_MEDIAN_COUNT - gain * level)
         return linear.clip(0, 255, out=linear).astype(np.uint8)
@@ -111,6 +110,12 @@ def _apparent_temperature(view: View) -> NDArray[np.float32]:
     seen = _temperature(passed * emitted + (1 - passed) * _radiance(light.air))
     seen[SKY_ROW] = light.sky_temperature + min(250 * light.fog, 12.0)
     return seen.astype(np.float32)
+
+
+def _quantile(values: MatLike, share: float) -> float:
+    """The value below which that share of all lies; much faster than numpy's for few values."""
+    ordered = np.sort(values, axis=None)
+    return float(ordered[int(share * (ordered.size - 1))])
 
 
 def _radiance(celsius: NDArray[np.float32] | float) -> NDArray[np.float64]:

@@ -156,14 +156,18 @@ def _wheels(maker: _MeshMaker, shape: Shape, w: float) -> None:
             r = radius * shape.wheel
             disc = [(x, float(shape.wheel + r * np.sin(a)), float(z + r * np.cos(a))) for a in angles]
             maker.both_sides(disc, material, (shape.wheel, z))
-    for z in (-shape.length / 2 + 0.05, shape.length / 2 - 0.05):
-        tyre = [(w, 0.0, z), (w - 0.2, 0.0, z), (w - 0.2, 0.36, z), (w, 0.36, z)]
-        maker.both_sides(tyre, _TYRE, (0.3, 0.0))
+
+
+def _treads(maker: _MeshMaker, shape: Shape, w: float) -> None:
+    """The tyres as seen from the front and the rear, below the body."""
+    for z in (-shape.length * 0.31 - 0.9 * shape.wheel, shape.length * 0.33 + 0.9 * shape.wheel):
+        tread = [(w - 0.02, 0.0, z), (w - 0.2, 0.0, z), (w - 0.2, 0.3, z), (w - 0.02, 0.3, z)]
+        maker.both_sides(tread, _TYRE, (0.3, 0.0))
 
 
 def _lights(maker: _MeshMaker, shape: Shape, w: float) -> None:
     top = shape.belt - 0.08
-    for z, lamp, height in ((shape.length / 2 + 0.01, _HEAD, 0.17), (-shape.length / 2 - 0.01, _TAIL, 0.22)):
+    for z, lamp, height in ((shape.length / 2 + 0.01, _HEAD, 0.17), (-shape.length / 2 - 0.01, _TAIL, 0.15)):
         corner = [
             (w * 0.95, top, z),
             (w * 0.62, top, z),
@@ -188,6 +192,9 @@ def mesh(kind: str) -> Mesh:
     """The mesh of a kind of vehicle (a key of ``SHAPES``)."""
     shape, maker = SHAPES[kind], _MeshMaker()
     w, half = shape.width / 2, shape.length / 2
+    a, b = w + 0.05, half + 0.05
+    maker.face([(-a, 0, -b), (a, 0, -b), (a, 0, b), (-a, 0, b)], _SHADE, (-1.0, 0.0))
+    _treads(maker, shape, w)
     _box(maker, w, (0.26, shape.belt), (-half, half), _BONNET)
     _wheels(maker, shape, w)
     _lights(maker, shape, w)
@@ -216,10 +223,10 @@ def coat(rng: np.random.Generator, *, running: bool) -> NDArray[np.float32]:
         TYRE._replace(over=11 * heat),
         CHROME._replace(over=13 * heat),
         Material(1.0, 0.97, 0.88, CAR, glow=beam, over=6 * heat, retro=1.5),
-        Material(0.75, 0.06, 0.05, CAR, glow=0.8 * lamp, over=1 * heat, retro=3.0),
+        Material(0.75, 0.06, 0.05, CAR, glow=1.4 * lamp, over=1 * heat, retro=3.0),
         Material(0.10, 0.10, 0.11, CAR, over=15 * heat),
         Material(0.85, 0.85, 0.80, CAR, retro=2.0, emissivity=0.8, over=heat),
-        SHADOW._replace(over=-1.0 + 9 * heat),
+        SHADOW._replace(over=-1.0 + 5 * heat),
     )
 
 
@@ -250,14 +257,8 @@ class Vehicle:
         cos, sin = np.cos(self.heading), np.sin(self.heading)
         turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)
         place = np.array([self.x, 0, self.s], np.float32)
-        canvas.polygons(camera.project(self._footprint() @ turn + place)[None], first + _SHADE)
         eye = np.array([camera.x + camera.bend * (self.s - camera.s) ** 2, camera.eye, camera.s], np.float32)
         towards = eye - (model.middles @ turn + place)
-        seen = np.einsum("ij,ij->i", model.normals @ turn, towards) > 0
+        seen = ((model.normals @ turn) * towards).sum(axis=1) > 0
         chosen = np.flatnonzero(seen).tolist()
         canvas.faces(model.points @ turn + place, model.faces, (model.materials + first).tolist(), chosen)
-
-    def _footprint(self) -> NDArray[np.float32]:
-        shape = SHAPES[self.kind]
-        w, half = shape.width / 2 + 0.08, shape.length / 2 + 0.1
-        return np.array([(-w, 0, -half), (w, 0, -half), (w, 0, half), (-w, 0, half)], np.float32)

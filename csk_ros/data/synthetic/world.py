@@ -116,7 +116,7 @@ class Street:
         self.speed = float(rng.uniform(2.5, 8.5))
         self.parking = int(rng.integers(0, 4))
         self.urban = float(rng.uniform(0, 1))
-        self.greenery = float(rng.uniform(0.2, 1))
+        self.greenery = float(rng.uniform(0.35, 1))
         self.crowd = float(rng.uniform(0.35, 1))
         self.rail_beam = bool(rng.random() < 0.5)
         self.lamp_side = int(rng.choice([-1, 1]))
@@ -264,7 +264,7 @@ class Street:
             for i in range(int(BLOCK_M / step)):
                 s = start + (i + float(rng.uniform(0.1, 0.9))) * step
                 away = float(rng.uniform(0.4, 1.8)) if rng.random() < 0.6 else float(rng.uniform(4, 14))
-                size = float(rng.uniform(3.2, 7.5))
+                size = float(rng.uniform(3.5, 9.0))
                 trunk = float(rng.uniform(1.8, 3.2))
                 yield f.Tree(f.tree_coat(rng), side * (border + away), s, trunk, size, int(rng.integers(6)))
             if rng.random() < self.greenery * 0.7:

@@ -1,0 +1,64 @@
+"""Engines and devices by name; nothing that was named is ever replaced silently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from csk_ros.inference.engines.torch_engine import TorchEngine
+from csk_ros.inference.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from csk_ros.inference.engines.base import Engine
+    from csk_ros.network import Checkpoint
+
+ENGINES: dict[str, Callable[[Checkpoint, torch.device, str], Engine]] = {"torch": TorchEngine}
+"""Every engine by name, the fastest first: ``auto`` takes the first."""
+
+
+def find_device(device: str) -> torch.device:
+    """The device of a name: ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        EngineError: if the name means nothing or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise EngineError(f"device {device!r} is not known: use auto, cpu, cuda or cuda:N") from error
+    if found.type not in ("cpu", "cuda"):
+        raise EngineError(f"device {device!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (found.index or 0) >= count:
+            raise EngineError(
+                f"device {device!r} is missing: torch {torch.__version__} finds {count} CUDA device(s); "
+                f"install a CUDA build of torch and the driver, or use device auto or cpu"
+            )
+    return found
+
+
+def build_engine(
+    name: str, checkpoint: Checkpoint, device: torch.device, precision: str = "float32"
+) -> Engine:
+    """Build an engine.
+
+    Args:
+        name: ``auto`` or a key of :data:`ENGINES`.
+        checkpoint: what to run.
+        device: where.
+        precision: see :class:`csk_ros.inference.engines.torch_engine.TorchEngine`.
+
+    Raises:
+        EngineError: for an unknown engine, or one that cannot run there.
+    """
+    if name == "auto":
+        name = next(iter(ENGINES))
+    if name not in ENGINES:
+        raise EngineError(f"engine {name!r} is not available: use auto or one of {', '.join(ENGINES)}")
+    return ENGINES[name](checkpoint, device, precision)

@@ -1,0 +1,197 @@
+"""From arrivals to decisions: drives pairing, stream health and the account; node and replay use it alike."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from csk_ros.modality import Modality, Route
+from csk_ros.perception.account import Account, Ledger
+from csk_ros.perception.frames import Decision, DropCause, Frame, Reason
+from csk_ros.perception.health import StreamHealth, StreamReport
+from csk_ros.perception.pairing import Pair, Pairer
+from csk_ros.perception.settings import PerceptionSettings
+from csk_ros.perception.stamps import StampOrder, StampVerdict
+
+T = TypeVar("T")
+
+
+class Perception(Generic[T]):
+    """Turns frames as they arrive into decisions, exactly one or a counted drop for every anchor frame.
+
+    The anchor is the stream that paces the output: IR while it lives, else EO. EO frames that arrived
+    while IR was the anchor are not answered later; IR is the anchor again with its first frame.
+
+    Frames pair by stamp, whether a stream lives is judged by arrival. All times are integer nanoseconds.
+    The clock of `arrive`, `advance` and `answered` must be steady: one that goes back stands still here
+    until it has caught up. Call `advance` at `next_deadline_ns`; calling it at other times changes nothing.
+    Not for use from several threads at once.
+
+    Args:
+        settings: see `PerceptionSettings`.
+        start_ns: the moment from which both streams are awaited; default: the first event.
+    """
+
+    def __init__(self, settings: PerceptionSettings | None = None, *, start_ns: int | None = None) -> None:
+        self._settings = settings or PerceptionSettings()
+        self._pairer: Pairer[T] = Pairer(self._settings)
+        self._ledger = Ledger()
+        self._orders = {modality: StampOrder() for modality in Modality}
+        self._health: dict[Modality, StreamHealth] = {}
+        self._now_ns = 0
+        self._number = 0
+        self._route: Route | None = None
+        if start_ns is not None:
+            self._tick(start_ns)
+
+    @property
+    def settings(self) -> PerceptionSettings:
+        """The settings in force; `configure` changes them."""
+        return self._settings
+
+    @property
+    def route(self) -> Route | None:
+        """The route of the latest decision, None before the first."""
+        return self._route
+
+    @property
+    def account(self) -> Account:
+        """The account of every frame so far."""
+        pairer = self._pairer
+        return self._ledger.snapshot(
+            waiting=pairer.waiting, eo_used=pairer.used, eo_unused=pairer.unused, eo_held=pairer.held
+        )
+
+    def arrive(self, frame: Frame[T]) -> list[Decision[T]]:
+        """Takes a frame at its arrival; returns what is decided by it, in order."""
+        now = self._tick(frame.arrival_ns)
+        decisions = self._decide(now)
+        self._ledger.received[frame.modality] += 1
+        take = self._arrive_eo if frame.modality is Modality.EO else self._arrive_ir
+        decisions += take(frame, now)
+        decisions += self._decide(now)
+        return decisions
+
+    def advance(self, now_ns: int) -> list[Decision[T]]:
+        """Lets time pass; returns what is decided by it, in order."""
+        return self._decide(self._tick(now_ns))
+
+    def next_deadline_ns(self) -> int | None:
+        """When to call `advance` at the latest if nothing arrives; None when nothing waits."""
+        return self._pairer.next_deadline_ns(self._health[Modality.EO]) if self._health else None
+
+    def refused(self, modality: Modality, cause: DropCause = DropCause.UNREADABLE) -> None:
+        """Counts a message that could not be used; it does not keep its stream alive."""
+        self._ledger.received[modality] += 1
+        self._ledger.refused[modality][cause] += 1
+
+    def answered(self, decision: Decision[T], now_ns: int, *, route: Route | None = None) -> None:
+        """Books the mask of a decision; `route` if another route than decided made it.
+
+        Raises:
+            ValueError: if the outcome of this decision has been told already.
+        """
+        self._ledger.close_answered(decision, route or decision.route, now_ns)
+
+    def dropped(self, decision: Decision[T], cause: DropCause) -> None:
+        """Books that a decision led to no mask.
+
+        Raises:
+            ValueError: if the outcome of this decision has been told already.
+        """
+        self._ledger.close_dropped(decision, cause)
+
+    def shutdown(self) -> Account:
+        """Books all that is in hand as dropped; the account is final and nothing is in hand."""
+        self._ledger.dropped[DropCause.SHUTDOWN] += self._pairer.abandon()
+        self._ledger.close_all(DropCause.SHUTDOWN)
+        return self.account
+
+    def configure(self, settings: PerceptionSettings, now_ns: int) -> list[Decision[T]]:
+        """Changes the settings; frames that wait are decided now, under the settings they came under."""
+        now = self._tick(now_ns)
+        decisions = self._decide(now) + self._conclude(self._pairer.flush(Reason.WAIT_ENDED), now)
+        self._settings = self._pairer.settings = settings
+        for modality, health in self._health.items():
+            health.settings = settings.health(modality)
+        return decisions
+
+    def stream(self, modality: Modality, now_ns: int) -> StreamReport | None:
+        """State, rate and age of a stream for diagnostics; None before the first event."""
+        health = self._health.get(modality)
+        return health.report(max(now_ns, self._now_ns)) if health else None
+
+    def anchor(self, now_ns: int) -> Modality:
+        """The stream that paces the output at `now_ns`."""
+        if self._settings.route is not None:
+            return Modality.EO if self._settings.route is Route.EO_ONLY else Modality.IR
+        ir = self._health.get(Modality.IR)
+        return Modality.IR if ir is None or ir.alive(now_ns) else Modality.EO
+
+    def _arrive_eo(self, frame: Frame[T], now: int) -> list[Decision[T]]:
+        anchored = self.anchor(now) is Modality.EO
+        verdict = self._judge(frame)
+        if verdict is not StampVerdict.REPEATED:
+            self._health[Modality.EO].arrive(now)
+        self._pairer.add_eo(frame, verdict, counted=anchored)
+        if not anchored:
+            return []
+        self._ledger.anchors[Modality.EO] += 1
+        if verdict is StampVerdict.REPEATED:
+            return self._drop(DropCause.DUPLICATE)
+        if verdict is StampVerdict.OLDER:
+            return self._drop(DropCause.OUT_OF_ORDER)
+        reason = Reason.IR_STALE if self._settings.route is None else Reason.FORCED
+        return [self._decision(frame, None, reason, now)]
+
+    def _arrive_ir(self, frame: Frame[T], now: int) -> list[Decision[T]]:
+        verdict = self._judge(frame)
+        if verdict is not StampVerdict.REPEATED:
+            self._health[Modality.IR].arrive(now)
+        if self._settings.route is Route.EO_ONLY:
+            self._ledger.unused[Modality.IR] += 1
+            return []
+        self._ledger.anchors[Modality.IR] += 1
+        if verdict is StampVerdict.REPEATED or self._pairer.is_waiting(frame.stamp_ns):
+            return self._drop(DropCause.DUPLICATE)
+        if verdict is StampVerdict.MISSING:
+            return self._conclude([Pair(frame, None, Reason.NO_STAMP)], now)
+        if not self._pairer.add_ir(frame, verdict, now):
+            return self._drop(DropCause.OUT_OF_ORDER)
+        return []
+
+    def _judge(self, frame: Frame[T]) -> StampVerdict:
+        return self._orders[frame.modality].judge(frame.stamp_ns, jump_back_ns=self._settings.jump_back_ns)
+
+    def _decide(self, now: int) -> list[Decision[T]]:
+        if self._settings.route is Route.IR_ONLY:
+            return self._conclude(self._pairer.flush(Reason.FORCED, match=False), now)
+        return self._conclude(self._pairer.decide(now, self._health[Modality.EO]), now)
+
+    def _conclude(self, pairs: list[Pair[T]], now: int) -> list[Decision[T]]:
+        decisions: list[Decision[T]] = []
+        for pair in pairs:
+            if pair.eo is None and self._settings.route is Route.FUSED:
+                self._drop(DropCause.NO_PAIR)
+            else:
+                decisions.append(self._decision(pair.eo, pair.ir, pair.reason, now))
+        return decisions
+
+    def _decision(self, eo: Frame[T] | None, ir: Frame[T] | None, reason: Reason, now: int) -> Decision[T]:
+        self._number += 1
+        self._route = Route.of(eo=eo is not None, ir=ir is not None)
+        decision = Decision(eo, ir, self._route, reason, now, self._number)
+        self._ledger.decided(decision)
+        return decision
+
+    def _drop(self, cause: DropCause) -> list[Decision[T]]:
+        self._ledger.dropped[cause] += 1
+        return []
+
+    def _tick(self, now_ns: int) -> int:
+        self._now_ns = max(self._now_ns, now_ns)
+        if not self._health:
+            self._health = {
+                modality: StreamHealth(self._settings.health(modality), start_ns=self._now_ns)
+                for modality in Modality
+            }
+        return self._now_ns

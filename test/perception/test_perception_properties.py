@@ -1,0 +1,182 @@
+"""What must hold whatever arrives: for streams as cameras send them, and for any events at all."""
+
+from __future__ import annotations
+
+from frame_streams import EO, IR, MS, SECOND, Drive, merged, outcomes, stream
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csk_ros.modality import Route
+from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings, Reason, StreamState
+
+SETTINGS = st.builds(
+    PerceptionSettings,
+    slop_ns=st.sampled_from([0, 5 * MS, 50 * MS, 200 * MS]),
+    eo_offset_ns=st.sampled_from([0, 0, -40 * MS, 70 * MS]),
+    max_wait_ns=st.sampled_from([0, 10 * MS, 100 * MS, 1000 * MS]),
+    stale_periods=st.sampled_from([1.5, 1.5, 3.0]),
+    return_frames=st.integers(1, 4),
+    eo_buffer=st.sampled_from([1, 3, 32]),
+    max_waiting=st.sampled_from([1, 4, 32]),
+    route=st.sampled_from([None, None, None, *Route]),
+)
+
+# One event: which stream, time since the last event, stamp against arrival, and what is odd about it.
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([EO, IR]),
+        st.sampled_from([0, 1, 4, 16, 33, 34, 100, 400, 3000]),
+        st.integers(-60, 5),
+        st.sampled_from(["plain"] * 8 + ["loop", "leap", "zero", "repeat", "refused"]),
+    ),
+    max_size=80,
+)
+
+
+@st.composite
+def cameras(draw):
+    """Two streams with any rates, phases, delays, jitter and loss, each with an outage."""
+    frames = []
+    for modality, rates in ((EO, [5, 10, 15, 30, 60, 120]), (IR, [9, 30, 60])):
+        rate = draw(st.sampled_from(rates))
+        common = {
+            "latency_ms": draw(st.integers(0, 40)), "jitter_ms": draw(st.sampled_from([0, 2, 20])),
+            "loss": draw(st.sampled_from([0, 0, 0.1])), "seed": draw(st.integers(0, 999)),
+        }  # fmt: skip
+        away = draw(st.integers(500, 2500))
+        back = away + draw(st.sampled_from([100, 700]))
+        phase = draw(st.integers(0, 40))
+        frames.append(stream(modality, rate, 1000 + phase, 1000 + away, **common))
+        frames.append(stream(modality, rate, 1000 + back + phase, 4000, **common))
+    return merged(*frames)
+
+
+def stamped(events):
+    """Frames for the drawn events, with their number as payload; None stands for a refused message."""
+    now, shift, last = 10 * SECOND, 0, {}
+    for number, (modality, wait, offset, kind) in enumerate(events):
+        now += wait * MS
+        shift += {"loop": -2 * SECOND, "leap": 5 * SECOND}.get(kind, 0)
+        stamp = last.get(modality, 1) if kind == "repeat" else now + shift + offset * MS
+        stamp = 0 if kind == "zero" else stamp
+        last[modality] = stamp
+        yield modality, now, None if kind == "refused" else Frame(modality, stamp, now, number)
+
+
+class Watch(Drive):
+    """Drives perception and checks after every step what must hold at any moment."""
+
+    def check(self, chosen):
+        perception, account = self.perception, self.perception.account
+        assert account.balanced
+        assert account.unanswered == len(self.decisions)
+        assert perception._pairer.buffered <= chosen.eo_buffer
+        assert perception._pairer.waiting <= chosen.max_waiting
+        deadline = perception.next_deadline_ns()
+        assert (deadline is None) == (account.waiting == 0)
+        assert deadline is None or deadline > perception._now_ns
+
+
+def check_decision(decision, chosen):
+    """What one decision must satisfy by itself."""
+    assert decision.route is Route.of(eo=decision.eo is not None, ir=decision.ir is not None)
+    assert (decision.reason is Reason.PAIRED) == (decision.route is Route.FUSED)
+    assert 0 <= decision.decided_ns - decision.anchor.arrival_ns <= chosen.max_wait_ns
+    assert chosen.route in (None, decision.route)
+    if decision.route is Route.FUSED:
+        distance = decision.ir.stamp_ns - decision.eo.stamp_ns - chosen.eo_offset_ns
+        assert abs(distance) <= chosen.slop_ns
+        assert decision.eo.arrival_ns <= decision.decided_ns
+    if decision.route is Route.EO_ONLY:
+        assert decision.decided_ns == decision.eo.arrival_ns
+
+
+@given(EVENTS, SETTINGS)
+@settings(max_examples=300, deadline=None)
+def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
+    watch = Watch(Perception(chosen))
+    refused = 0
+    for modality, now, one in stamped(events):
+        if one is None:
+            refused += 1
+            watch.perception.refused(modality)
+            continue
+        watch.until(now)
+        stale = watch.perception.stream(EO, now)
+        new = watch.perception.arrive(one)
+        watch.decisions += new
+        if modality is IR and stale and stale.state in (StreamState.STALE, StreamState.RETURNING):
+            assert watch.perception.account.waiting == 0
+        watch.check(chosen)
+    decisions = watch.finish()
+    watch.check(chosen)
+    for decision in decisions:
+        check_decision(decision, chosen)
+    account = watch.perception.account
+    anchors = [decision.anchor.payload for decision in decisions]
+    assert len(set(anchors)) == len(anchors)
+    assert account.anchors == len(anchors) + sum(account.dropped.values())
+    assert sum(stream.received for stream in account.streams.values()) == len(events)
+    assert sum(sum(stream.refused.values()) for stream in account.streams.values()) == refused
+    if chosen.route is not Route.EO_ONLY:
+        ir_frames = sum(one is not None and one.modality is IR for _, _, one in stamped(events))
+        assert account.streams[IR].anchors == ir_frames
+
+
+@given(EVENTS, SETTINGS, st.lists(st.integers(0, 8_000), max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_decisions_do_not_hang_on_when_advance_is_called(events, chosen, extra_ms):
+    """Only punctuality does: late or additional calls change no pair, no route, no reason."""
+    frames = [one for _, _, one in stamped(events) if one is not None]
+    punctual = Drive(Perception(chosen, start_ns=10 * SECOND)).feed(frames).finish()
+    careless = Perception(chosen, start_ns=10 * SECOND)
+    calls = sorted(10 * SECOND + wait * MS for wait in extra_ms)
+    decisions = []
+    for one in frames:
+        while calls and calls[0] < one.arrival_ns:
+            decisions += careless.advance(calls.pop(0))
+        decisions += careless.arrive(one)
+    decisions += careless.advance(10**15)
+    assert outcomes(decisions) == outcomes(punctual)
+
+
+@given(cameras(), SETTINGS.filter(lambda chosen: chosen.route is None and chosen.eo_buffer == 32))
+@settings(max_examples=100, deadline=None)
+def test_cameras_are_answered_in_order_with_the_best_match(frames, chosen):
+    perception = Perception(chosen)
+    driven = Drive(perception)
+    stale_from = {}
+    for one in frames:
+        driven.until(one.arrival_ns)
+        eo = perception.stream(EO, one.arrival_ns)
+        if eo and eo.period_ns and eo.age_ns >= chosen.stale_periods * eo.period_ns:
+            assert eo.state is StreamState.STALE
+        before = len(driven.decisions)
+        driven.decisions += perception.arrive(one)
+        if one.modality is IR and eo and eo.state is StreamState.STALE:
+            assert [d.anchor for d in driven.decisions[before:]] == [one]
+            stale_from[one] = True
+    decisions = driven.finish()
+    answered = [decision.ir for decision in decisions if decision.ir]
+    assert answered == [one for one in frames if one.modality is IR]
+    for decision in decisions:
+        check_decision(decision, chosen)
+        if decision.ir in stale_from:
+            assert decision.route is Route.IR_ONLY
+        if decision.reason in (Reason.PAIRED, Reason.NO_MATCH, Reason.WAIT_ENDED):
+            check_best(decision, frames, chosen)
+    assert perception.account.dropped.get(DropCause.OUT_OF_ORDER, 0) == 0
+
+
+def check_best(decision, frames, chosen):
+    """No EO frame known at the decision matches better than the one taken."""
+
+    def distance(eo):
+        return abs(decision.ir.stamp_ns - eo.stamp_ns - chosen.eo_offset_ns)
+
+    known = [one for one in frames if one.modality is EO and one.arrival_ns < decision.decided_ns]
+    nearest = min((distance(one) for one in known), default=None)
+    if decision.eo:
+        assert nearest is None or distance(decision.eo) <= nearest
+    elif nearest is not None:
+        assert nearest > chosen.slop_ns

@@ -1,0 +1,88 @@
+"""Plays the cameras and the listener beside a node under test, over real DDS."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+
+from csk_ros.messages import fill_image
+
+HEIGHT, WIDTH = 64, 96
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Peer:
+    """Publishes images, collects what the node under test publishes, and spins both."""
+
+    def __init__(self, qos=RELIABLE):
+        self.node = rclpy.create_node("peer")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.heard = defaultdict(list)
+        self.cameras = {
+            name: self.node.create_publisher(Image, f"{name}/image", qos) for name in ("eo", "ir")
+        }
+        self.listen(Image, "segment/mask", 50)
+        self.listen(String, "segment/route", LATCHED)
+        self.listen(DiagnosticArray, "/diagnostics", 10)
+        self.thread = threading.Thread(target=self.executor.spin)
+        self.thread.start()
+
+    def listen(self, kind, topic, qos):
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def publish(self, name, stamp_ns, **changes):
+        channels = 3 if name == "eo" else 1
+        shape = (HEIGHT, WIDTH, 3) if channels == 3 else (HEIGHT, WIDTH)
+        message = Image()
+        header = Header(frame_id=f"{name}_camera")
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        pixels = np.random.default_rng(stamp_ns % 1000).integers(0, 255, shape, dtype=np.uint8)
+        fill_image(message, pixels, "rgb8" if channels == 3 else "mono8", header)
+        for field, value in changes.items():
+            setattr(message, field, value)
+        self.cameras[name].publish(message)
+
+    def masks(self):
+        return self.heard["segment/mask"]
+
+    def routes(self):
+        return [message.data for message in self.heard["segment/route"]]
+
+    def status(self, name):
+        """The latest diagnostics of a name: (level, message, values)."""
+        for array in reversed(self.heard["/diagnostics"]):
+            for status in array.status:
+                if status.name == f"segment: {name}":
+                    return status.level, status.message, {v.key: v.value for v in status.values}
+        return None
+
+    def count(self, key):
+        status = self.status("frames")
+        return int(status[2][key]) if status else 0
+
+    @staticmethod
+    def wait_for(condition, timeout=20.0):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+
+    def connected(self):
+        return all(camera.get_subscription_count() for camera in self.cameras.values())
+
+    def close(self):
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from peer import BEST_EFFORT, HEIGHT, WIDTH
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from csk_ros.inference.engines.torch_engine import TorchEngine
+from csk_ros.labels import MFNET
+from csk_ros.messages import stamp_to_ns
+from csk_ros.modality import Modality
+from csk_ros.network import DEFAULT_NORMALISATION, build_network, save_checkpoint
+
+PERIOD = 50_000_000
+START = 1_700_000_000_000_000_000
+
+
+def play(peer, frames, *, eo=True, first=0, changes=None):
+    """Publish frames at 20 Hz in real time; returns the IR stamps."""
+    stamps = [START + (first + n) * PERIOD for n in range(frames)]
+    for stamp in stamps:
+        if eo:
+            peer.publish("eo", stamp)
+        peer.publish("ir", stamp, **(changes or {}))
+        time.sleep(PERIOD / 1e9)
+    return stamps
+
+
+def settled(peer, received):
+    """Whether diagnostics say that so many IR frames came and none is in hand."""
+    return lambda: peer.count("ir_received") == received and peer.count("in_hand") == 0
+
+
+def test_every_pair_gives_a_mask_under_the_thermal_header(peer, start):
+    start()
+    stamps = play(peer, 10)
+    peer.wait_for(settled(peer, 10))
+    dropped = peer.count("dropped_superseded")
+    peer.wait_for(lambda: len(peer.masks()) + dropped == 10)
+    for mask in peer.masks():
+        assert (mask.height, mask.width, mask.encoding) == (HEIGHT, WIDTH, "mono8")
+        assert mask.header.frame_id == "ir_camera"
+        assert stamp_to_ns(mask.header.stamp) in stamps
+        assert np.frombuffer(mask.data, np.uint8).max() < 9
+    assert peer.routes()[-1] == "FUSED"
+
+
+def test_lost_optical_stream_falls_back_to_thermal_and_returns(peer, start):
+    start()
+    play(peer, 20)
+    play(peer, 20, eo=False, first=20)
+    peer.wait_for(lambda: peer.routes()[-1:] == ["IR_ONLY"])
+    play(peer, 20, first=40)
+    peer.wait_for(lambda: peer.routes()[-1:] == ["FUSED"])
+    peer.wait_for(settled(peer, 60))
+    drops = sum(int(value) for key, value in peer.status("frames")[2].items() if key.startswith("dropped_"))
+    assert peer.count("answered") + drops == 60
+    peer.wait_for(lambda: len(peer.masks()) == peer.count("answered"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"encoding": "yuv422_yuy2"}, "encoding"), ({"step": 3}, "step"), ({"height": 9999}, "height")],
+    ids=["encoding", "step", "height"],
+)
+def test_an_image_that_contradicts_itself_is_refused_and_counted(peer, start, changes, name):
+    start()
+    play(peer, 3, changes=changes)
+    stamps = play(peer, 3, first=3)
+    peer.wait_for(settled(peer, 6))
+    assert peer.count("dropped_unreadable") == 3
+    peer.wait_for(peer.masks)
+    assert {stamp_to_ns(mask.header.stamp) for mask in peer.masks()} <= set(stamps)
+
+
+def test_overlay_and_confidence(peer, start):
+    peer.listen(Image, "segment/overlay", 10)
+    peer.listen(Image, "segment/confidence", 10)
+    start()
+    peer.wait_for(lambda: peer.node.count_publishers("segment/overlay"))
+    play(peer, 20)
+    peer.wait_for(lambda: peer.heard["segment/overlay"])
+    assert peer.heard["segment/overlay"][0].encoding == "rgb8"
+    peer.wait_for(lambda: peer.heard["segment/confidence"])
+    assert peer.heard["segment/confidence"][0].encoding == "mono8"
+
+
+def test_truncated_checkpoint_fails_configure_with_the_reason(peer, start, checkpoint, tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(checkpoint.read_bytes()[:1000])
+    node = start(active=False, checkpoint=str(broken))
+    node.start()
+    assert node.state == "unconfigured"
+    assert "broken.safetensors" in node.problem
+    peer.wait_for(lambda: peer.status("node") and peer.status("node")[1] == node.problem)
+    assert peer.status("node")[0] == b"\x02"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"checkpoint": "/nowhere/x.safetensors"}, "/nowhere/x.safetensors"),
+        ({"checkpiont": "typo"}, "unknown parameter checkpiont: there are .*checkpoint"),
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"engine": "abacus"}, "abacus"),
+        ({"eo_transport": "telepathy"}, "use raw or compressed"),
+    ],
+    ids=["missing checkpoint", "unknown parameter", "missing device", "unknown engine", "unknown transport"],
+)
+def test_configure_fails_with_one_clear_reason(start, parameters, reason):
+    node = start(active=False, **parameters)
+    node.start()
+    assert node.state == "unconfigured"
+    assert re.search(reason, node.problem), node.problem
+    assert "\n" not in node.problem
+
+
+def test_a_device_that_refuses_fails_configure_in_one_line(start, monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("out of memory.\nTried to allocate more than there is.")
+
+    monkeypatch.setattr(TorchEngine, "logits", out_of_memory)
+    node = start(active=False)
+    node.start()
+    assert node.state == "unconfigured"
+    assert re.fullmatch(r"torch on cpu cannot run \w+ at 480x640: out of memory\.", node.problem)
+
+
+def test_an_engine_that_fails_costs_frames_not_the_node(peer, start, monkeypatch):
+    start()
+
+    def fail(*_):
+        raise RuntimeError("the engine is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TorchEngine, "logits", fail)
+        play(peer, 5)
+        peer.wait_for(settled(peer, 5))
+    assert peer.count("dropped_engine_failed") > 0
+    assert not peer.masks()
+    play(peer, 5, first=5)
+    peer.wait_for(peer.masks)
+
+
+def test_a_thermal_only_network_never_waits_for_the_optical_stream(peer, start, tmp_path):
+    path = tmp_path / "thermal.safetensors"
+    network = build_network("single", num_classes=len(MFNET), modality="ir")
+    save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    start(checkpoint=str(path))
+    play(peer, 5)
+    peer.wait_for(settled(peer, 5))
+    assert peer.count("answered_ir_only") == peer.count("answered") > 0
+
+
+def test_a_route_that_the_network_lacks_fails_configure(start, tmp_path):
+    path = tmp_path / "thermal.safetensors"
+    network = build_network("single", num_classes=len(MFNET), modality="ir")
+    save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    node = start(active=False, checkpoint=str(path), route="fused")
+    node.start()
+    assert node.problem == "parameter 'route' is 'fused': this network runs ir_only"
+
+
+def test_a_failed_configure_can_be_mended_in_place(start, checkpoint):
+    node = start(active=False, checkpoint="/nowhere/x.safetensors")
+    node.start()
+    node.set_parameters([Parameter("checkpoint", value=str(checkpoint))])
+    node.start()
+    assert node.state == "active"
+
+
+def test_lifecycle_services_bring_it_round_twice(peer, start):
+    node = start(active=False)
+    client = peer.node.create_client(ChangeState, "segment/change_state")
+    assert client.wait_for_service(timeout_sec=10)
+
+    def change(transition):
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        peer.wait_for(future.done, timeout=60)
+        return future.result().success
+
+    received = 0
+    for _ in range(2):
+        assert change(Transition.TRANSITION_CONFIGURE)
+        assert change(Transition.TRANSITION_ACTIVATE)
+        peer.wait_for(peer.connected)
+        before = len(peer.masks())
+        play(peer, 5, first=received)
+        received += 5
+        peer.wait_for(lambda: len(peer.masks()) > before)  # noqa: B023 (waited for within the round)
+        assert change(Transition.TRANSITION_DEACTIVATE)
+        peer.wait_for(lambda: not peer.cameras["ir"].get_subscription_count())
+        assert change(Transition.TRANSITION_CLEANUP)
+        assert node.state == "unconfigured"
+
+
+def test_subscribes_as_the_weakest_publisher_offers(peer, start):
+    node = start()
+    camera = peer.node.create_publisher(Image, "eo/image", BEST_EFFORT)
+    peer.wait_for(lambda: node._qos[Modality.EO].reliability == ReliabilityPolicy.BEST_EFFORT)
+    peer.wait_for(camera.get_subscription_count)
+    assert node._qos[Modality.IR].reliability == ReliabilityPolicy.RELIABLE
+
+
+def run_node(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "csk_ros.ros.segment_node", "--ros-args", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_process_autostarts_and_ends_cleanly_on_interrupt(peer, checkpoint):
+    process = run_node("-p", f"checkpoint:={checkpoint}", "-p", "autostart:=true")
+    try:
+        peer.wait_for(peer.connected, timeout=60)
+        play(peer, 10)
+        peer.wait_for(peer.masks)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_process_refuses_a_parameter_of_the_wrong_type_in_one_line():
+    process = run_node("-p", "slop:=wide")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "parameter 'slop'" in output
+    assert "Traceback" not in output
