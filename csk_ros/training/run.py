@@ -17,13 +17,17 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
+from tqdm.auto import tqdm
 
 from csk_ros import __version__
+from csk_ros.evaluation.routes import score_routes
 from csk_ros.modality import Modality
 from csk_ros.network import Normalisation, build_network, load_backbone, load_checkpoint, save_checkpoint
 from csk_ros.training.callbacks import SaveBestAndLast, ShowProgress, StopOnInterrupt
+from csk_ros.training.card import write_card
 from csk_ros.training.losses import class_frequencies, enet_weights
-from csk_ros.training.samples import SampleModule
+from csk_ros.training.samples import JoinedSamples, SampleModule
+from csk_ros.training.settings import complete_specs
 from csk_ros.training.supervised import SupervisedModule
 
 if TYPE_CHECKING:
@@ -53,7 +57,8 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     """Run what ``settings`` say.
 
     The run folder ``settings.output`` gets ``config.yaml``, ``metrics.csv`` under ``logs``, ``best`` and
-    ``last`` as ``.ckpt`` to resume from and as ``.safetensors`` to deploy.
+    ``last`` as ``.ckpt`` to resume from and as ``.safetensors`` to deploy, and at the end the card of the
+    best, ``best.yaml``.
 
     Args:
         settings: the run.
@@ -98,11 +103,22 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     if stop.interrupted:
         save.save(trainer, "last")
     best = folder / "best.safetensors"
-    return TrainResult(
-        checkpoint=best if best.exists() else folder / "last.safetensors",
-        scores=module.scores,
-        interrupted=stop.interrupted,
-    )
+    file = best if best.exists() else folder / "last.safetensors"
+    if not stop.interrupted:
+        _test(file, settings)
+    return TrainResult(checkpoint=file, scores=module.scores, interrupted=stop.interrupted)
+
+
+def _test(file: Path, settings: TrainSettings) -> None:
+    """Score the deployable on the test data, and write its card beside it."""
+    data = settings.data
+    checkpoint = load_checkpoint(file)
+    tests = {}
+    for name, spec in data.test.items():
+        samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split)
+        progress = tqdm(samples, desc=f"test: {name}", unit="pair", leave=False)
+        tests[name] = score_routes(checkpoint, progress, device=settings.loop.accelerator)
+    write_card(file.with_suffix(".yaml"), checkpoint, file, tests)
 
 
 def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
@@ -199,6 +215,7 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
     """What went into the weights, as JSON; of files their names and contents, not where they lay."""
     document = _plain(settings.to_dict())
     del document["output"]
+    notice = document.pop("notice")
     network, data = document["network"], document["data"]
     data["root"] = data["root"] and Path(data["root"]).name
     started_from = {}
@@ -209,6 +226,7 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
             started_from = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return {
         "recipe": "supervised",
+        "notice": notice,
         "settings": document,
         "started_from": started_from,
         "seed": settings.seed,

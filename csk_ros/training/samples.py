@@ -164,11 +164,12 @@ def _window(
 ) -> Sample:
     """The part of ``sample`` that fills ``size`` when the whole would fill ``factor`` times as much."""
     have = np.array(sample.ir.shape)
-    extent = np.minimum(have, np.ceil(np.array(size) / (factor * np.max(size / have)))).astype(int)
+    zoom = factor * float(np.max(np.array(size) / have))
+    extent = np.minimum(have, np.ceil(np.array(size) / zoom).astype(np.int64))
     corner = rng.uniform(0, have - extent + 1e-9)
     if rng.random() < focus and (pixel := _some_pixel(_labels(sample), rng)):
-        corner = np.clip(pixel - rng.uniform(0.2, 0.8, 2) * extent, 0, have - extent)
-    return _cut(sample, corner.astype(int), extent)
+        corner = (np.array(pixel) - rng.uniform(0.2, 0.8, 2) * extent).clip(0, have - extent)
+    return _cut(sample, corner.astype(np.int64), extent)
 
 
 def _some_pixel(labels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int] | None:
@@ -183,7 +184,7 @@ def _some_pixel(labels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[in
 
 def _middle(sample: Sample, size: tuple[int, int]) -> Sample:
     """The part of ``size`` in the middle; raises ValueError if the image is smaller."""
-    corner = (np.array(sample.ir.shape) - size) // 2
+    corner = (np.array(sample.ir.shape) - np.array(size)) // 2
     if corner.min() < 0:
         height, width = sample.ir.shape
         raise ValueError(f"{sample.name} is {width}x{height}, smaller than data.crop: use a smaller crop")

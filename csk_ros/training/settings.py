@@ -32,9 +32,11 @@ class DataSettings:
     Attributes:
         train: data specs as :func:`csk_ros.data.open_samples` takes them; ``{root}`` stands for ``root``.
         val: the same for the samples that scores are computed on.
+        test: data specs by name; the best weights are scored on each at the end, for the model card.
         root: folder of the data set.
         train_split: split of the training specs, where the data set has splits.
         val_split: split of the validation specs.
+        test_split: split of the test specs.
         crop: height and width in pixels that the network is trained on; validation takes whole images.
         focus: chance that a crop is laid around a pixel of a random class that is not class 0.
         augmentation: how much training samples are changed; at ``scale`` 1 the whole image fills the crop.
@@ -46,9 +48,11 @@ class DataSettings:
 
     train: list[str]
     val: list[str]
+    test: dict[str, str] = field(default_factory=dict)
     root: str | None = None
     train_split: str | None = None
     val_split: str | None = None
+    test_split: str | None = None
     crop: tuple[int, int] = (240, 320)
     focus: float = 0.5
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -184,6 +188,7 @@ class TrainSettings:
         optimizer: see :class:`OptimizerSettings`.
         loop: see :class:`LoopSettings`.
         seed: of every random choice.
+        notice: origin and licence of what went in, for the checkpoint and its card.
     """
 
     output: str
@@ -193,6 +198,7 @@ class TrainSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     seed: int = 0
+    notice: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from csk_ros.evaluation.metrics import RouteScores
 from csk_ros.modality import Modality, Route
 from csk_ros.network.encoder import Encoder
+from csk_ros.training.card import scores_to_dict
 from csk_ros.training.losses import head_losses
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-    from csk_ros.evaluation.metrics import Scores
     from csk_ros.labels import LabelSet
     from csk_ros.network import Network, Normalisation
     from csk_ros.training.samples import Batch
@@ -111,7 +110,7 @@ class SupervisedModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Turn the counts into scores; ``miou`` is the mean of all routes'."""
-        self.scores = {route.value: _to_dict(self._counts.scores(route)) for route in self.routes}
+        self.scores = {route.value: scores_to_dict(self._counts.scores(route)) for route in self.routes}
         for route, scores in self.scores.items():
             self.log(f"miou/{route}", scores["miou"])
         self.log("miou", sum(scores["miou"] for scores in self.scores.values()) / len(self.scores))
@@ -152,10 +151,3 @@ def poly_with_warmup(step: int, total: int, settings: OptimizerSettings) -> floa
         return (step + 1) / (settings.warmup_steps + 1)
     progress = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return max(0.0, 1.0 - progress) ** settings.power
-
-
-def _to_dict(scores: Scores) -> dict[str, Any]:
-    """Scores over the classes that occur, as JSON."""
-    names = scores.label_set.names
-    iou = {name: float(value) for name, value in zip(names, scores.iou, strict=True) if not math.isnan(value)}
-    return {"miou": scores.miou(), "frames": scores.frames, "iou": iou}

@@ -60,6 +60,7 @@ def make_settings(squares, tmp_path) -> Callable[..., TrainSettings]:
             data=DataSettings(
                 train=["mfnet:{root}"],
                 val=["mfnet:{root}"],
+                test={"all": "mfnet:{root}"},
                 root=str(squares),
                 train_split="train",
                 val_split="val",
@@ -76,6 +77,7 @@ def make_settings(squares, tmp_path) -> Callable[..., TrainSettings]:
             optimizer=OptimizerSettings(lr=5e-3, warmup_steps=2),
             loop=LoopSettings(epochs=epochs, validate_every=epochs, accelerator="cpu"),
             seed=1,
+            notice="made up",
         )
 
     return make

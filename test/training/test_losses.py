@@ -47,7 +47,7 @@ def test_a_batch_without_labels_gives_zero_loss_and_zero_gradient(weight):
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = cross_entropy(logits, torch.full((1, 2, 2), 255), weight)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
 

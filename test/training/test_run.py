@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import signal
 import threading
@@ -30,24 +31,31 @@ def logged(run: Path, column: str) -> list[float]:
 
 
 def test_four_pictures_are_learnt_by_heart_and_the_checkpoint_says_how(make_settings):
-    settings = make_settings(epochs=30)
+    settings = make_settings(epochs=35)
     result = train(settings)
     assert not result.interrupted
     assert {route.value for route in Route} == set(result.scores)
-    assert result.scores["FUSED"]["miou"] > 0.7
-    assert result.scores["IR_ONLY"]["miou"] > 0.7
+    assert result.scores["FUSED"]["miou"] > 0.75
+    assert result.scores["IR_ONLY"]["miou"] > 0.75
     assert set(result.scores["FUSED"]["iou"]) == {"background", "car", "person"}
     checkpoint = load_checkpoint(result.checkpoint)
     assert checkpoint.label_set == MFNET
     assert checkpoint.training["seed"] == 1
-    assert checkpoint.training["steps"] == 60
-    assert checkpoint.training["epochs"] == 30
+    assert checkpoint.training["steps"] == 70
+    assert checkpoint.training["epochs"] == 35
     assert checkpoint.training["recipe"] == "supervised"
     assert checkpoint.training["scores"] == result.scores
     assert checkpoint.training["settings"]["optimizer"]["lr"] == 5e-3
     assert checkpoint.training["versions"]["torch"] == torch.__version__
     run = Path(settings.output)
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch"] == 2
+    card = yaml.safe_load((run / "best.yaml").read_text())
+    assert card["sha256"] == hashlib.sha256(result.checkpoint.read_bytes()).hexdigest()
+    assert card["notice"] == checkpoint.training["notice"] == "made up"
+    assert card["test"]["all"]["IR_ONLY"]["frames"] == 4
+    assert card["test"]["all"]["IR_ONLY"]["miou"] == pytest.approx(
+        result.scores["IR_ONLY"]["miou"], abs=2e-3
+    )  # the same pictures, through the deployed Segmenter
 
 
 def test_the_run_folder_is_never_overwritten(make_settings):

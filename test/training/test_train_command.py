@@ -24,17 +24,6 @@ def test_the_configs_name_every_setting_and_take_changes(name):
     assert set(named["network"]["arguments"]) >= {"exchange_direction", "exchange_stages", "gate", "padding"}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_key_of_a_config_has_a_comment_or_a_line_above(name):
-    lines = share_path(f"config/train/{name}.yaml").read_text().splitlines()
-    bare = [
-        line
-        for above, line in zip(["", *lines], lines, strict=False)
-        if ":" in line and "#" not in line + above and not line.endswith(":")
-    ]
-    assert len(bare) <= 10, bare
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
