@@ -60,6 +60,6 @@ def class_frequencies(label_maps: Iterable[NDArray[np.uint8]], num_classes: int)
     return known / known.sum()
 
 
-def enet_weights(frequencies: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Class weights 1 / ln(1.02 + frequency) of ENet (Paszke et al. 2016, section 5.1), from 1.4 to 50.5."""
-    return (1.0 / np.log(1.02 + frequencies)).astype(np.float32)
+def enet_weights(frequencies: NDArray[np.float64], offset: float = 1.02) -> NDArray[np.float32]:
+    """Class weights 1 / ln(offset + frequency) of ENet (Paszke et al. 2016, section 5.1)."""
+    return (1.0 / np.log(offset + frequencies)).astype(np.float32)

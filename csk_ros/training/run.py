@@ -169,7 +169,7 @@ def _class_weights(settings: TrainSettings, samples: SampleModule) -> torch.Tens
     chosen = np.linspace(0, len(train) - 1, min(len(train), _MOST_COUNTED)).astype(int)
     labels = (train[int(i)].labels for i in chosen)
     frequencies = class_frequencies((label for label in labels if label is not None), len(train.label_set))
-    return torch.from_numpy(enet_weights(frequencies))
+    return torch.from_numpy(enet_weights(frequencies, settings.loss.enet_offset))
 
 
 def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Any]) -> Trainer:

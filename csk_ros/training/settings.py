@@ -110,17 +110,23 @@ class LossSettings:
     """The supervised loss: cross entropy summed over the heads.
 
     Attributes:
-        class_weights: ``enet`` weighs class c by 1 / ln(1.02 + frequency of c) (Paszke et al. 2016,
-            section 5.1); ``none`` weighs all alike.
+        class_weights: ``enet`` weighs class c by 1 / ln(enet_offset + frequency of c) (Paszke et al. 2016,
+            section 5.1, with an offset of 1.02); ``none`` weighs all alike.
+        enet_offset: above 1; the greater, the more alike the weights.
         eo: factor of the EO head's loss.
         fusion: factor of the fusion head's loss.
         ir: factor of the IR head's loss.
     """
 
     class_weights: Literal["enet", "none"] = "enet"
+    enet_offset: float = 1.02
     eo: float = 1.0
     fusion: float = 1.0
     ir: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        _require(self.enet_offset > 1, "loss.enet_offset", self.enet_offset, "use more than 1")
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def test_enet_weights_rise_as_classes_get_rare():
     expected = [1 / math.log(2.02), 1 / math.log(1.12), 1 / math.log(1.02)]
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
     assert weights.dtype == np.float32
+    assert enet_weights(np.array([0.0]), 1.2)[0] == pytest.approx(1 / math.log(1.2))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def test_the_configs_name_every_setting_and_take_changes(name):
         (["--data.batch", "many"], "data.batch"),
         (["--data.batch", "0"], "data.batch is 0: use 1 or more"),
         (["--data.val", "[]"], "data.val is []: name at least one data spec"),
+        (["--loss.enet_offset", "1"], "loss.enet_offset is 1.0: use more than 1"),
         (["--loop.precision", "8"], "loop.precision"),
         (["--network.name", "cks"], "unknown network 'cks': use one of"),
         (["--network.arguments.decoder", "heavy"], "unknown decoder 'heavy'"),
