@@ -71,10 +71,11 @@ def test_the_run_folder_is_never_overwritten(make_settings):
 def test_a_resumed_run_equals_an_uninterrupted_one(make_settings):
     whole = train(make_settings(epochs=3, output="whole"))
     part = make_settings(epochs=3, output="part")
-    stop_after(part, steps=2)
+    train_until(part, step=2)
     last = torch.load(Path(part.output) / "last.ckpt", weights_only=True)
     assert last["global_step"] == 2
-    resumed = train(part, resume=True)
+    resumed, steps = train_until(part, resume=True)
+    assert steps == 4
     first, second = (load_checkpoint(r.checkpoint) for r in (whole, resumed))
     assert second.training["steps"] == first.training["steps"] == 6
     for (name, a), b in zip(
@@ -83,32 +84,34 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_settings):
         torch.testing.assert_close(a, b, msg=name)
 
 
-def stop_after(settings, steps):
-    """Press Ctrl-C in the given step."""
+def train_until(settings, step=None, *, resume=False):
+    """Train, press Ctrl-C in the given step, and count the steps."""
     original = SupervisedModule.training_step
     seen = []
 
-    def step(self, batch, index):
+    def counted(self, batch, index):
         seen.append(index)
-        if len(seen) == steps:
+        if len(seen) == step:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, batch, index)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SupervisedModule, "training_step", step)
-        result = train(settings)
-    assert result.interrupted
-    assert len(seen) == steps
-    return result
+        patch.setattr(SupervisedModule, "training_step", counted)
+        result = train(settings, resume=resume)
+    assert result.interrupted == (step is not None)
+    return result, len(seen)
 
 
 def test_ctrl_c_in_an_epoch_saves_and_gives_ctrl_c_back(make_settings):
     before = signal.getsignal(signal.SIGINT)
     settings = make_settings(epochs=5)
-    result = stop_after(settings, steps=3)
+    result, steps = train_until(settings, step=3)
+    assert steps == 3
     assert signal.getsignal(signal.SIGINT) is before
     assert load_checkpoint(result.checkpoint).training["steps"] == 3
-    assert train(settings, resume=True).scores["FUSED"]["frames"] == 4
+    resumed, steps = train_until(settings, resume=True)
+    assert steps == 7
+    assert resumed.scores["FUSED"]["frames"] == 4
 
 
 def test_going_on_from_a_checkpoint_starts_with_its_weights(make_settings, tmp_path):
