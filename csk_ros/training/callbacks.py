@@ -22,44 +22,6 @@ MONITOR = "miou"
 """The logged score that decides which weights are best: the mean of all routes' mIoU."""
 
 
-class SaveBestAndLast(Callback):
-    """Writes ``last.ckpt`` after every epoch and ``best.ckpt`` at every best score, each with its deployable.
-
-    Args:
-        folder: where they go.
-        export: called with the path of the deployable file to write.
-    """
-
-    def __init__(self, folder: Path, export: Callable[[Path], None]) -> None:
-        self._folder = folder
-        self._export = export
-        self.best: float | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to know."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
-        self.best = state_dict["best"]
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
-        """Save what this epoch made."""
-        score = trainer.callback_metrics.get(MONITOR)
-        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        if validated and score is not None and (self.best is None or float(score) > self.best):
-            self.best = float(score)
-            self.save(trainer, "best")
-        self.save(trainer, "last")
-
-    def save(self, trainer: Trainer, name: str) -> None:
-        """Write ``name``.ckpt and ``name``.safetensors; a kill while writing leaves the old ones whole."""
-        partial = self._folder / f".{name}.ckpt.partial"
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self._folder / f"{name}.ckpt")  # noqa: PTH105 (says that it overwrites)
-        self._export(self._folder / f"{name}.safetensors")
-
-
 class StopOnInterrupt(Callback):
     """On the first Ctrl-C the run ends after the step in progress and saves; on the second, at once."""
 
@@ -88,6 +50,55 @@ class StopOnInterrupt(Callback):
         """Give Ctrl-C back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+
+
+class SaveBestAndLast(Callback):
+    """Writes ``last.ckpt`` after every epoch and ``best.ckpt`` at every best score, each with its deployable.
+
+    Args:
+        folder: where they go.
+        export: called with the path of the deployable file to write.
+        stop: tells when to save in the middle of an epoch.
+    """
+
+    def __init__(self, folder: Path, export: Callable[[Path], None], stop: StopOnInterrupt) -> None:
+        self._folder = folder
+        self._export = export
+        self._stop = stop
+        self._stopped = False
+        self.best: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to know."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self.best = state_dict["best"]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Save what a run that is being stopped goes on from."""
+        if self._stop.interrupted:
+            self._stopped = True
+            self.save(trainer, "last")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Save what this epoch made, unless it was cut short."""
+        if self._stopped:
+            return
+        score = trainer.callback_metrics.get(MONITOR)
+        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        if validated and score is not None and (self.best is None or float(score) > self.best):
+            self.best = float(score)
+            self.save(trainer, "best")
+        self.save(trainer, "last")
+
+    def save(self, trainer: Trainer, name: str) -> None:
+        """Write ``name``.ckpt and ``name``.safetensors; a kill while writing leaves the old ones whole."""
+        partial = self._folder / f".{name}.ckpt.partial"
+        trainer.save_checkpoint(partial)
+        os.replace(partial, self._folder / f"{name}.ckpt")  # noqa: PTH105 (says that it overwrites)
+        self._export(self._folder / f"{name}.safetensors")
 
 
 class ShowProgress(Callback):

@@ -95,13 +95,11 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
             training=_provenance(settings, module),
         )
 
-    save, stop = SaveBestAndLast(folder, export), StopOnInterrupt()
+    stop = StopOnInterrupt()
     with warnings.catch_warnings():
         _hush_lightning()
-        trainer = _trainer(settings, folder, [save, stop, ShowProgress()])
+        trainer = _trainer(settings, folder, [stop, SaveBestAndLast(folder, export, stop), ShowProgress()])
         trainer.fit(module, samples, ckpt_path=last, weights_only=True)
-    if stop.interrupted:
-        save.save(trainer, "last")
     best = folder / "best.safetensors"
     file = best if best.exists() else folder / "last.safetensors"
     if not stop.interrupted:

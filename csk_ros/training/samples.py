@@ -112,11 +112,17 @@ class EpochSampler(Sampler[Key]):
     """Every index once per epoch, in an order that depends on seed and epoch alone.
 
     Lightning calls :meth:`set_epoch`, after a resume too; so a resumed run sees what it would have seen.
+
+    Args:
+        length: how many indices there are.
+        seed: of the order.
+        skip: keys to leave out of the first epoch, because they were used before the run was stopped.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, skip: int = 0) -> None:
         self._length = length
         self._seed = seed
+        self._skip = skip
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -130,7 +136,8 @@ class EpochSampler(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         """The keys of the epoch."""
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
-        return iter([(self._epoch, int(index)) for index in order])
+        skip, self._skip = self._skip, 0
+        return iter([(self._epoch, int(index)) for index in order[skip:]])
 
 
 class TrainingSamples(Dataset[Batch]):
@@ -233,6 +240,7 @@ class SampleModule(LightningDataModule):
         super().__init__()
         self._settings = settings
         self._seed = seed
+        self._used_batches = 0
         train = complete_specs(settings.train, settings.root)
         val = complete_specs(settings.val, settings.root)
         self.train_samples = JoinedSamples.open(train, settings.train_split)
@@ -251,10 +259,22 @@ class SampleModule(LightningDataModule):
             self.train_samples.load(self._settings.workers, "training samples")
             self.val_samples.load(self._settings.workers, "validation samples")
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch is, for a run that is resumed in its middle."""
+        trainer = self.trainer
+        if trainer is None:
+            raise RuntimeError("a SampleModule has a state only while a trainer uses it")
+        used = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"used_batches": used % int(trainer.num_training_batches)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was called."""
+        self._used_batches = state_dict["used_batches"]
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; a last incomplete one is left out, unless there is no other."""
         dataset = TrainingSamples(self.train_samples, self._settings, self._seed)
-        sampler = EpochSampler(len(dataset), self._seed)
+        sampler = EpochSampler(len(dataset), self._seed, skip=self._used_batches * self._settings.batch)
         return self._loader(dataset, sampler=sampler, drop_last=len(dataset) >= self._settings.batch)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -52,11 +52,13 @@ def squares(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
-def make_settings(squares, tmp_path) -> Callable[..., TrainSettings]:
-    def make(epochs: int, output: str = "run", checkpoint: str | None = None) -> TrainSettings:
+@pytest.fixture(scope="session")
+def make_settings(squares, tmp_path_factory) -> Callable[..., TrainSettings]:
+    """Settings of a run in a folder of its own."""
+
+    def make(epochs: int, checkpoint: str | None = None) -> TrainSettings:
         return TrainSettings(
-            output=str(tmp_path / output),
+            output=str(tmp_path_factory.mktemp("runs") / "run"),
             data=DataSettings(
                 train=["mfnet:{root}"],
                 val=["mfnet:{root}"],
