@@ -35,6 +35,7 @@ RESULTS = frozenset({"masks", "strip.png", "video.webm", "report.html", "report.
 """Everything that a demo leaves in its output folder; a folder that holds anything else is refused."""
 
 _ACTIVE_S = 120.0
+_FACTS = ("engine", "device")
 _STEPS = 5
 
 
@@ -264,7 +265,7 @@ def _node_facts(masks_bag: Path) -> dict[str, str]:
         for record in bag.records(["/diagnostics"]):
             for status in record.message.status:
                 if status.name == "segment: node":
-                    facts = {f"node {item.key}": item.value for item in status.values}
+                    facts = {item.key: item.value for item in status.values if item.key in _FACTS}
     return facts
 
 
