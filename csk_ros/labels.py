@@ -82,14 +82,17 @@ MFNET = LabelSet(
     ),
     colors=(
         (0, 0, 0),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-        (0, 0, 192),
-        (128, 128, 0),
-        (64, 64, 128),
-        (192, 128, 128),
-        (192, 64, 0),
+        (64, 128, 255),
+        (255, 64, 64),
+        (255, 255, 0),
+        (0, 224, 224),
+        (200, 120, 255),
+        (120, 255, 120),
+        (255, 128, 0),
+        (255, 105, 180),
     ),
 )
-"""The nine classes of MFNet (Ha et al., IROS 2017); its id 0, "unlabelled" there, is a class here."""
+"""The nine classes of MFNet (Ha et al., IROS 2017); its id 0, "unlabelled" there, is a class here.
+
+The colours are our own: its published ones have person and car_stop in dark olives, lost on a night scene.
+"""
