@@ -25,7 +25,7 @@ setup(
     maintainer_email="maintainers@csk-ros.invalid",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.replay": ["*.html"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.replay": ["*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
