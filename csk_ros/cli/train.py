@@ -62,5 +62,6 @@ def read_settings(config: str, changes: Sequence[str]) -> tuple[TrainSettings, b
         parsed = parser.parse_args([f"--config={config}", *changes])
     except ArgumentError as error:
         raise ValueError(f"{config}: {error.message}") from error
-    made = parser.instantiate_classes(parsed)
+    old_name = "instantiate_classes"  # until jsonargparse 4.49
+    made = getattr(parser, "instantiate" if hasattr(parser, "instantiate") else old_name)(parsed)
     return TrainSettings(**{field.name: made[field.name] for field in fields(TrainSettings)}), made.resume

@@ -1,0 +1,65 @@
+"""Losses over label maps and the class weights they use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from csk_ros.labels import UNLABELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from csk_ros.modality import Route
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Weighted mean cross entropy over the labelled pixels; 0 where a batch has none.
+
+    Args:
+        logits: (N, C, H, W), float.
+        labels: (N, H, W), int64; 255 is left out.
+        weight: (C,) factor of each class, or None.
+
+    Returns:
+        a scalar: sum of w[y]·(-log p[y]) over labelled pixels, divided by the sum of their w[y].
+    """
+    total = functional.cross_entropy(logits, labels, weight, ignore_index=UNLABELLED, reduction="sum")
+    known = labels[labels != UNLABELLED]
+    share = known.numel() if weight is None else weight[known].sum().clamp(min=1e-12)
+    return total / (share if torch.is_tensor(share) else max(share, 1))
+
+
+def head_losses(
+    logits: Mapping[Route, torch.Tensor], labels: torch.Tensor, weight: torch.Tensor | None
+) -> dict[Route, torch.Tensor]:
+    """The cross entropy of each head; shapes as in :func:`cross_entropy`."""
+    return {route: cross_entropy(head.float(), labels, weight) for route, head in logits.items()}
+
+
+def class_frequencies(label_maps: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:
+    """Share of each class among the labelled pixels, shape (num_classes,), summing to 1.
+
+    Raises:
+        ValueError: if no pixel is labelled, or an id is neither a class nor 255.
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for label_map in label_maps:
+        counts += np.bincount(label_map.ravel(), minlength=256)
+    strange = [i for i in np.flatnonzero(counts) if num_classes <= i != UNLABELLED]
+    if strange:
+        raise ValueError(f"the labels hold the id {strange[0]}, but there are only {num_classes} classes")
+    known = counts[:num_classes]
+    if not known.any():
+        raise ValueError("the training samples hold no labelled pixel")
+    return known / known.sum()
+
+
+def enet_weights(frequencies: NDArray[np.float64], offset: float = 1.02) -> NDArray[np.float32]:
+    """Class weights 1 / ln(offset + frequency) of ENet (Paszke et al. 2016, section 5.1)."""
+    return (1.0 / np.log(offset + frequencies)).astype(np.float32)

@@ -1,0 +1,211 @@
+"""What a training run is told: one dataclass per section of the YAML files in ``config/train``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from csk_ros.data.augmentation import Augmentation
+
+
+def complete_specs(specs: list[str], root: str | None) -> list[str]:
+    """Data specs with ``{root}`` filled in.
+
+    Raises:
+        ValueError: if a spec needs a root that is not set.
+    """
+    for spec in specs:
+        if "{root}" in spec and root is None:
+            raise ValueError(f"data.root is not set and {spec!r} needs it: give the folder of the data set")
+    return [spec.replace("{root}", root or "") for spec in specs]
+
+
+def _require(condition: bool, field_name: str, value: Any, wanted: str) -> None:  # noqa: FBT001 (an assertion)
+    if not condition:
+        raise ValueError(f"{field_name} is {value!r}: {wanted}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where samples come from and how they reach the network.
+
+    Attributes:
+        train: data specs as :func:`csk_ros.data.open_samples` takes them; ``{root}`` stands for ``root``.
+        val: the same for the samples that scores are computed on.
+        test: data specs by name; the best weights are scored on each at the end, for the model card.
+        root: folder of the data set.
+        train_split: split of the training specs, where the data set has splits.
+        val_split: split of the validation specs.
+        test_split: split of the test specs.
+        crop: height and width in pixels that the network is trained on; validation takes whole images.
+        focus: chance that a crop is laid around a pixel of a random class that is not class 0.
+        augmentation: how much training samples are changed; at ``scale`` 1 the whole image fills the crop.
+            Without it, an image's middle is cropped.
+        batch: samples per step.
+        workers: loading processes.
+        cache: ``ram`` keeps the decoded samples in memory, for data that is slow to make.
+    """
+
+    train: list[str]
+    val: list[str]
+    test: dict[str, str] = field(default_factory=dict)
+    root: str | None = None
+    train_split: str | None = None
+    val_split: str | None = None
+    test_split: str | None = None
+    crop: tuple[int, int] = (240, 320)
+    focus: float = 0.5
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    batch: int = 8
+    workers: int = 1
+    cache: Literal["ram", "none"] = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        _require(bool(self.train), "data.train", self.train, "name at least one data spec")
+        _require(bool(self.val), "data.val", self.val, "name at least one data spec")
+        _require(min(self.crop) >= 32, "data.crop", self.crop, "use at least 32 x 32 pixels")
+        _require(0 <= self.focus <= 1, "data.focus", self.focus, "use 0 to 1")
+        _require(self.batch >= 1, "data.batch", self.batch, "use 1 or more")
+        _require(self.workers >= 0, "data.workers", self.workers, "use 0 or more")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network, and what it starts from.
+
+    Attributes:
+        name: one of :data:`csk_ros.network.ARCHITECTURES`.
+        arguments: its arguments (without the number of classes, which the data decides).
+        backbone_weights: a safetensors file with torchvision's key names for the backbone.
+        checkpoint: a csk_ros checkpoint of the same architecture to go on from.
+        eo_mean: mean of the red, green and blue values on a scale of 0 to 1.
+        eo_std: their standard deviation.
+        ir_mean: the thermal image's mean, scaled likewise.
+        ir_std: its standard deviation.
+    """
+
+    name: str = "csk"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    backbone_weights: str | None = None
+    checkpoint: str | None = None
+    eo_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    eo_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    ir_mean: float = 0.5
+    ir_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        both = self.backbone_weights is not None and self.checkpoint is not None
+        _require(
+            not both,
+            "network.checkpoint",
+            self.checkpoint,
+            "network.backbone_weights is set too; give one of the two",
+        )
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """The supervised loss: cross entropy summed over the heads.
+
+    Attributes:
+        class_weights: ``enet`` weighs class c by 1 / ln(enet_offset + frequency of c) (Paszke et al. 2016,
+            section 5.1, with an offset of 1.02); ``none`` weighs all alike.
+        enet_offset: above 1; the greater, the more alike the weights.
+        eo: factor of the EO head's loss.
+        fusion: factor of the fusion head's loss.
+        ir: factor of the IR head's loss.
+    """
+
+    class_weights: Literal["enet", "none"] = "enet"
+    enet_offset: float = 1.02
+    eo: float = 1.0
+    fusion: float = 1.0
+    ir: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        _require(self.enet_offset > 1, "loss.enet_offset", self.enet_offset, "use more than 1")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with a linear warm-up and polynomial decay to zero.
+
+    Attributes:
+        lr: greatest learning rate.
+        backbone_lr_factor: the backbone learns at this multiple of ``lr``.
+        weight_decay: decoupled weight decay (not on biases and batch norms).
+        warmup_steps: optimiser steps of the linear warm-up.
+        power: exponent of the decay.
+        clip: greatest gradient norm; 0 switches clipping off.
+    """
+
+    lr: float = 1e-3
+    backbone_lr_factor: float = 1.0
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    power: float = 0.9
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        _require(self.lr > 0, "optimizer.lr", self.lr, "use a positive number")
+        _require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "use 0 or more")
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long, how often and on what.
+
+    Attributes:
+        epochs: passes over the training samples.
+        accumulate: batches per optimiser step.
+        validate_every: epochs between two validations.
+        precision: ``bf16-mixed`` and ``16-mixed`` are worth it on devices made for them.
+        freeze_bn_stats: ``backbone`` keeps the running statistics of the backbone's batch norms as loaded,
+            which small or one-sided batches need; their weights are trained either way.
+        accelerator: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    epochs: int = 50
+    accumulate: int = 1
+    validate_every: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    freeze_bn_stats: Literal["backbone", "none"] = "none"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        for name in ("epochs", "accumulate", "validate_every"):
+            _require(getattr(self, name) >= 1, f"loop.{name}", getattr(self, name), "use 1 or more")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A whole run of :func:`csk_ros.training.train`.
+
+    Attributes:
+        output: the run's own folder; it must not exist yet, unless the run is resumed.
+        data: see :class:`DataSettings`.
+        network: see :class:`NetworkSettings`.
+        loss: see :class:`LossSettings`.
+        optimizer: see :class:`OptimizerSettings`.
+        loop: see :class:`LoopSettings`.
+        seed: of every random choice.
+        notice: origin and licence of what went in, for the checkpoint and its card.
+    """
+
+    output: str
+    data: DataSettings
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    seed: int = 0
+    notice: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form."""
+        return asdict(self)
