@@ -11,6 +11,7 @@ ROS = [
     "ros-diagnostic-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
     "ros-lifecycle-msgs==2.0.3",
+    "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
 REPLAY = ["rosbags>=0.11", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
 TRAIN = ["lightning>=2.4", "torchmetrics>=1.4", "tqdm>=4.60"]
@@ -25,7 +26,7 @@ setup(
     maintainer_email="maintainers@csk-ros.invalid",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.replay": ["*.html"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.replay": ["*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -2,17 +2,21 @@
 
 Nothing here imports ROS: a message is anything with the fields of ``sensor_msgs/Image`` (``height``,
 ``width``, ``encoding``, ``is_bigendian``, ``step``, ``data``) or of ``sensor_msgs/CompressedImage``
-(``format``, ``data``).
+(``format``, ``data``). Encodings beyond the common ones (Bayer, YUV) are left to ``cv_bridge`` where ROS is
+installed, else to ``rosbags-image``; both are looked for when such an image comes.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Pixels = NDArray[Any]  # uint8 or uint16
@@ -53,6 +57,8 @@ def read_eo(message: Any) -> Pixels:
         ImageError: if the fields contradict each other, the encoding is not known, the compressed data
             cannot be decoded, or the image has 16 bits.
     """
+    if _is_foreign(message):
+        return _convert_elsewhere(message, "rgb8")
     pixels, layout = _read(message)
     if layout.dtype is np.uint16:
         raise ImageError("a 16-bit image cannot be the optical one: are the eo and ir topics swapped?")
@@ -66,6 +72,8 @@ def read_ir(message: Any) -> Pixels:
         ImageError: if the fields contradict each other, the encoding is not known, or the compressed data
             cannot be decoded.
     """
+    if _is_foreign(message):
+        return _convert_elsewhere(message, "mono16" if message.encoding.endswith("16") else "mono8")
     pixels, layout = _read(message)
     return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
 
@@ -76,7 +84,9 @@ def check_image(message: Any) -> None:
     Raises:
         ImageError: as :func:`read_ir`.
     """
-    if hasattr(message, "encoding"):
+    if _is_foreign(message):
+        _check_foreign(message)
+    elif hasattr(message, "encoding"):
         raw_pixels(message)
     elif not len(message.data):
         raise ImageError(f"compressed image (format '{message.format}') is empty")
@@ -92,7 +102,7 @@ def raw_pixels(message: Any) -> Pixels:
     """
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
-        raise ImageError(f"encoding '{message.encoding}' is not supported: use one of {', '.join(_LAYOUTS)}")
+        raise ImageError(f"encoding '{message.encoding}' is none of {', '.join(_LAYOUTS)}")
     height, width, step = int(message.height), int(message.width), int(message.step)
     _check_size(height, width)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
@@ -129,6 +139,59 @@ def fill_image(message: Any, pixels: NDArray[np.uint8], encoding: str, header: A
 def stamp_to_ns(stamp: Any) -> int:
     """A ``builtin_interfaces/Time`` in nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _is_foreign(message: Any) -> bool:
+    return getattr(message, "encoding", "mono8") not in _LAYOUTS
+
+
+@cache
+def _converter() -> Callable[[Any, str], Any] | None:
+    try:
+        from cv_bridge import CvBridge  # noqa: PLC0415 (exists on a ROS installation only)
+    except ImportError:
+        pass
+    else:
+        return CvBridge().imgmsg_to_cv2  # type: ignore[no-any-return]
+    try:
+        from rosbags.image import message_to_cvimage  # noqa: PLC0415 (an extra)
+    except ImportError:
+        return None
+
+    def convert(message: Any, encoding: str) -> Any:
+        if message.step % message.width:
+            raise ImageError(
+                f"step {message.step} pads its rows of {message.width} px, which needs cv_bridge"
+            )
+        return message_to_cvimage(message, encoding)
+
+    return convert
+
+
+def _check_foreign(message: Any) -> None:
+    if _converter() is None:
+        raise ImageError(
+            f"encoding '{message.encoding}' needs cv_bridge or `pip install rosbags-image`; "
+            f"without them use one of {', '.join(_LAYOUTS)}"
+        )
+    height, step = int(message.height), int(message.step)
+    _check_size(height, int(message.width))
+    if len(message.data) != height * step:
+        raise ImageError(f"data holds {len(message.data)} bytes where height {height} x step {step} are due")
+
+
+def _convert_elsewhere(message: Any, encoding: str) -> Pixels:
+    _check_foreign(message)
+    convert = _converter()
+    assert convert  # noqa: S101 (checked above)
+    try:
+        pixels = np.asarray(convert(message, encoding))
+    except Exception as error:  # the libraries raise whatever comes: their own errors, cv2's, TypeError
+        raise ImageError(f"encoding '{message.encoding}' cannot be read as {encoding}: {error}") from error
+    height = int(message.height)
+    if pixels.shape[:2] != (height, int(message.width)):
+        raise ImageError(f"encoding '{message.encoding}' gave {pixels.shape} for {height}x{message.width}")
+    return pixels
 
 
 def _read(message: Any) -> tuple[Pixels, _Layout]:

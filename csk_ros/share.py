@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+DEFAULT_CHECKPOINT = "models/csk_mobilenet_v2_scenes.safetensors"
+"""What node and demo run when no checkpoint is named."""
+
 
 def share_path(relative: str) -> Path:
     """The path of a file that the package brings, such as ``models/x.safetensors``.

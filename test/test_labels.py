@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from csk_ros.labels import MFNET, UNLABELLED, LabelSet
@@ -41,3 +42,11 @@ def test_impossible_sets_are_refused(names, colors, reason):
 def test_malformed_document_says_what_it_needs(document):
     with pytest.raises(ValueError, match="not a label set"):
         LabelSet.from_dict(document)
+
+
+def test_mfnet_colors_are_bright_and_far_apart_and_background_is_clear():
+    colors = np.array(MFNET.colors, int)
+    assert not colors[0].any()
+    assert (colors[1:].max(axis=1) >= 200).all()
+    apart = np.abs(colors[:, None] - colors[None]).sum(axis=2) + 999 * np.eye(len(colors), dtype=int)
+    assert apart.min() >= 120

@@ -44,6 +44,13 @@ def _make_parser() -> ArgumentParser:
         default="none",
         help="zstd compresses the storage; png and jpeg write CompressedImage (thermal always as png)",
     )
+    make.add_argument(
+        "--rate",
+        metavar="HZ",
+        type=float | None,
+        default=None,
+        help="frames per second, in place of the data's own",
+    )
     return make
 
 
@@ -62,6 +69,7 @@ def _make(arguments: Namespace) -> None:
         arguments.split,
         storage=arguments.storage,
         compress=arguments.compress,
+        rate_hz=arguments.rate,
     )
     print(f"wrote {frames} frames to {arguments.out}")
 

@@ -14,7 +14,12 @@ def register(commands: Any, name: str) -> None:
         description="Make a synthetic night-to-day drive, start the node, play the drive to it in real time "
         "with the optical camera cut for some seconds, and write masks, pictures and a report.",
     )
-    demo.add_argument("--out", type=str, default="demo_out", help="folder of the results")
+    demo.add_argument(
+        "--out",
+        type=str,
+        default="demo_out",
+        help="folder of the results; an earlier demo there is replaced, a folder with anything else refused",
+    )
     demo.add_argument(
         "--checkpoint", type=str | None, default=None, help="weights; default: those that come along"
     )

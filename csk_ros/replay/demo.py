@@ -22,19 +22,19 @@ from csk_ros.replay.node_process import NodeProcess, NodeProcessError, use_image
 from csk_ros.replay.pictures import write_strip, write_video
 from csk_ros.replay.report import Report, make_report, write_html, write_json
 from csk_ros.replay.samples import write_samples
-from csk_ros.share import share_path
+from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from csk_ros.replay.recording import Recording
 
-CHECKPOINT = "models/csk_mobilenet_v2_scenes.safetensors"
 TITLE = "csk_ros demo: night to day, with the optical camera cut"
 RESULTS = frozenset({"masks", "strip.png", "video.webm", "report.html", "report.json", "node.log"})
 """Everything that a demo leaves in its output folder; a folder that holds anything else is refused."""
 
 _ACTIVE_S = 120.0
+_FACTS = ("engine", "device")
 _STEPS = 5
 
 
@@ -225,7 +225,7 @@ def _replace(out: Path, results: Path) -> None:
 
 def _checkpoint(settings: DemoSettings) -> Path:
     if settings.checkpoint is None:
-        return share_path(CHECKPOINT)
+        return share_path(DEFAULT_CHECKPOINT)
     path = Path(settings.checkpoint).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}: check the path")
@@ -264,7 +264,7 @@ def _node_facts(masks_bag: Path) -> dict[str, str]:
         for record in bag.records(["/diagnostics"]):
             for status in record.message.status:
                 if status.name == "segment: node":
-                    facts = {f"node {item.key}": item.value for item in status.values}
+                    facts = {item.key: item.value for item in status.values if item.key in _FACTS}
     return facts
 
 

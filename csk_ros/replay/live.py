@@ -143,6 +143,7 @@ class LiveSession:
             player = Player(self.node, source, cuts)
             self._require(player.matched, match_s, f"does not subscribe to {player.topics}")
             self._require(recorder.matched, match_s, f"does not publish {self.segment}/mask")
+            recorder.begin()
             player.play(progress=progress)
             recorder.wait_for_account(len(player.sent_ir()), settle_s)
             recorder.stop()
@@ -261,7 +262,7 @@ class Recorder:
         self._status = f"{segment}: frames"
         self._changed = threading.Condition()
         self._stopped = False
-        self._before: dict[str, int] | None = None
+        self._before: dict[str, int] = {}
         self._latest: dict[str, int] = {}
         self.masks: list[ReceivedMask] = []
         self.routes: list[RouteChange] = []
@@ -283,9 +284,13 @@ class Recorder:
 
     @property
     def account(self) -> dict[str, int]:
-        """The node's counters, less what they showed before the first mask."""
-        before = self._before or {}
-        return {name: count - before.get(name, 0) for name, count in self._latest.items()}
+        """The node's counters, less what they showed at the beginning."""
+        return {name: count - self._before.get(name, 0) for name, count in self._latest.items()}
+
+    def begin(self) -> None:
+        """Count from here: what the node received earlier is not of this run."""
+        with self._changed:
+            self._before = self._latest
 
     def wait_for_account(self, sent_ir: int, timeout_s: float) -> bool:
         """Wait until the node reports an outcome for every image sent and every mask has come.
@@ -331,8 +336,6 @@ class Recorder:
         with self._changed:
             if self._write("health", received_ns, data) and counters:
                 self._latest = counters
-                if not self.masks:
-                    self._before = counters
                 self._changed.notify_all()
 
     def _write(self, name: str, received_ns: int, data: bytes) -> bool:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
 from csk_ros.inference.overlay import draw_overlay, grey8
-from csk_ros.labels import LabelSet
 from csk_ros.modality import Route
 from csk_ros.replay.frames import played_frames
 from csk_ros.replay.recording import RecordingError
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from csk_ros.labels import LabelSet
     from csk_ros.replay.frames import PlayedFrame
     from csk_ros.replay.recording import Recording, Span
 
@@ -41,19 +40,8 @@ _WHITE, _GREY, _DARK = (255, 255, 255), (120, 120, 120), (24, 24, 24)
 
 
 def overlay(ir: NDArray[Any], mask: NDArray[np.uint8], label_set: LabelSet) -> NDArray[np.uint8]:
-    """The thermal image with the mask over it in :func:`display_colors`, uint8 RGB, shape (H, W, 3)."""
-    return draw_overlay(mask, display_colors(label_set), ir=ir, opacity=_OPACITY)
-
-
-def display_colors(label_set: LabelSet) -> LabelSet:
-    """The same classes in bright colors far apart; black stays black, which leaves a class clear.
-
-    Data sets choose colors for files: MFNet's person and car stop are two dark olives, lost on a night scene.
-    """
-    hues = (i / len(label_set) for i in range(len(label_set)))
-    bright = (tuple(round(255 * channel) for channel in hsv_to_rgb((hue, 0.85, 1))) for hue in hues)
-    kept = zip(label_set.colors, bright, strict=True)
-    return LabelSet(label_set.names, tuple(new if any(old) else old for old, new in kept))
+    """The thermal image with the mask over it, uint8 RGB, shape (H, W, 3)."""
+    return draw_overlay(mask, label_set, ir=ir, opacity=_OPACITY)
 
 
 def strip_captions(recording: Recording) -> dict[int, str]:
@@ -111,7 +99,7 @@ def _draw_no_signal(axis: Axes, shape: tuple[int, ...]) -> None:
 
 def _legend(frames: list[PlayedFrame], label_set: LabelSet) -> list[Patch]:
     seen = set().union(*(np.unique(_mask_of(frame)).tolist() for frame in frames)) - {0}
-    colors = display_colors(label_set).palette() / 255
+    colors = label_set.palette() / 255
     return [Patch(color=tuple(colors[i]), label=label_set.names[i]) for i in sorted(seen)]
 
 

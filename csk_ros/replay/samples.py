@@ -40,6 +40,7 @@ def write_samples(
     *,
     storage: Storage = "mcap",
     compress: Compression = "none",
+    rate_hz: float | None = None,
     start_ns: int = START_NS,
     progress: bool = True,
 ) -> None:
@@ -54,12 +55,17 @@ def write_samples(
         storage: "mcap" or "sqlite3".
         compress: "zstd" compresses the storage; "png" and "jpeg" write ``CompressedImage`` on
             ``.../image/compressed`` (thermal images are PNG in both: JPEG would blur what is measured).
+        rate_hz: spaces the stamps as if the samples had come at this rate; None keeps their own spacing.
         start_ns: stamp of the first sample, in nanoseconds.
         progress: show a progress bar on stderr.
 
     Raises:
-        BagError: if ``path`` exists, there are no samples, or their stamps do not increase.
+        BagError: if ``path`` exists, there are no samples, their stamps do not increase, or the rate is not
+            positive.
     """
+    if rate_hz is not None and rate_hz <= 0:
+        raise BagError(f"rate is {rate_hz:g}: it must be above 0")
+    stretch = 1.0 if rate_hz is None else samples.rate_hz / rate_hz
     if compress not in get_args(Compression):
         raise BagError(f"unknown compression '{compress}': use one of {', '.join(get_args(Compression))}")
     if not len(samples):
@@ -78,7 +84,7 @@ def write_samples(
             if sample.stamp_ns <= previous:
                 raise BagError(f"sample {sample.name}: its stamp is not after that of the one before")
             previous = sample.stamp_ns
-            stamp_ns = start_ns + sample.stamp_ns - first.stamp_ns
+            stamp_ns = start_ns + round((sample.stamp_ns - first.stamp_ns) * stretch)
             for step, (topic, message) in enumerate(encode.messages(sample, stamp_ns)):
                 bag.write(topic, stamp_ns + step * _ORDER_STEP_NS, message)
 

@@ -9,12 +9,11 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 
 from csk_ros.modality import Route
 from csk_ros.perception import PerceptionSettings
-from csk_ros.share import share_path
+from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-DEFAULT_CHECKPOINT = "models/csk_mobilenet_v2_scenes.safetensors"
 _SECOND = 1_000_000_000
 
 

@@ -18,18 +18,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
 
 from csk_ros.inference import CheckpointError, Segmenter, SegmenterError
 from csk_ros.messages import ImageError, read_eo, read_ir
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, PerceptionSettings
 from csk_ros.ros.diagnostics import frames_status, node_status, stream_statuses
-from csk_ros.ros.filters import Subscriber
+from csk_ros.ros.image_input import ImageInput
 from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
-from csk_ros.ros.qos import publisher_matched_qos
 from csk_ros.ros.synchronizer import FallbackSynchronizer
 from csk_ros.ros.worker import LatestOnlyWorker
 
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.lifecycle import LifecycleState
-    from rclpy.qos import QoSProfile
 
     from csk_ros.modality import Route
     from csk_ros.perception import Decision, Frame
@@ -82,8 +78,7 @@ class SegmentNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._synchronizer: FallbackSynchronizer | None = None
         self._worker: LatestOnlyWorker[Decision[Any]] | None = None
-        self._subscribers: dict[Modality, Subscriber] = {}
-        self._qos: dict[Modality, QoSProfile] = {}
+        self._inputs: list[ImageInput] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._housekeeping = self.create_timer(
             _HOUSEKEEPING_S, self._keep_house, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -137,7 +132,7 @@ class SegmentNode(LifecycleNode):
         self._worker = LatestOnlyWorker(self._answer, self._supersede, name="segment-worker")
         # EO first: of two frames that arrive together, EO is then known when IR asks for it.
         for modality in (Modality.EO, Modality.IR):
-            self._subscribe(modality)
+            self._inputs.append(self._subscribe(modality, self._synchronizer))
         self.get_logger().info("active")
         return result
 
@@ -197,10 +192,9 @@ class SegmentNode(LifecycleNode):
         return settings
 
     def _stop(self) -> None:
-        for subscriber in self._subscribers.values():
-            self.destroy_subscription(subscriber.sub)
-        self._subscribers.clear()
-        self._qos.clear()
+        for image_input in self._inputs:
+            image_input.close()
+        self._inputs.clear()
         if self._worker and self._synchronizer:
             self._worker.stop()
             self._synchronizer.close()
@@ -211,27 +205,13 @@ class SegmentNode(LifecycleNode):
             self._outputs.destroy()
         self._outputs = self._segmenter = None
 
-    def _topic(self, modality: Modality) -> tuple[type, str]:
-        if getattr(self.parameters, f"{modality.value}_transport") == "compressed":
-            return CompressedImage, f"{modality.value}/image/compressed"
-        return Image, f"{modality.value}/image"
-
-    def _subscribe(self, modality: Modality) -> None:
-        """Subscribe as the topic's publishers offer or ``qos_overrides`` say; again where that changed."""
-        assert self._synchronizer  # noqa: S101 (active: the state machine sees to it)
-        message_type, topic = self._topic(modality)
-        resolved = self.resolve_topic_name(topic)
-        overridden = self.parameters.overrides_qos_of(resolved)
-        qos = publisher_matched_qos(self, resolved)
-        old = self._subscribers.get(modality)
-        if old and (overridden or qos == self._qos[modality]):
-            return
-        if old:
-            self.destroy_subscription(old.sub)
-        options = QoSOverridingOptions.with_default_policies() if overridden else None
-        subscriber = Subscriber(self, message_type, topic, qos_profile=qos, qos_overriding_options=options)
-        self._subscribers[modality], self._qos[modality] = subscriber, qos
-        self._synchronizer.connect(modality, subscriber)
+    def _subscribe(self, modality: Modality, synchronizer: FallbackSynchronizer) -> ImageInput:
+        compressed = getattr(self.parameters, f"{modality.value}_transport") == "compressed"
+        topic = f"{modality.value}/image{'/compressed' if compressed else ''}"
+        overridden = self.parameters.overrides_qos_of(self.resolve_topic_name(topic))
+        image_input = ImageInput(self, topic, compressed=compressed, overridden=overridden)
+        synchronizer.connect(modality, image_input)
+        return image_input
 
     def _submit(self, decision: Decision[Any]) -> None:
         if self._worker:
@@ -281,8 +261,8 @@ class SegmentNode(LifecycleNode):
 
     def _keep_house(self) -> None:
         """Once a second: follow the publishers' QoS, report."""
-        for modality in list(self._subscribers):
-            self._subscribe(modality)
+        for image_input in self._inputs:
+            image_input.follow()
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = self._statuses()

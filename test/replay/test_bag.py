@@ -12,7 +12,7 @@ from squares_samples import Squares
 
 from csk_ros.messages import read_eo, read_ir, stamp_to_ns
 from csk_ros.replay.bag import STRING, TYPES, BagError, BagReader, BagWriter
-from csk_ros.replay.samples import START_NS, write_samples
+from csk_ros.replay.samples import IR_TOPIC, START_NS, write_samples
 
 
 def _read(path):
@@ -123,6 +123,15 @@ def test_bad_requests_name_what_exists(tmp_path, squares):
         pytest.raises(BagError, match="no topic /lidar: it has /eo/image"),
     ):
         bag.raw_records(["/lidar"])
+
+
+def test_another_rate_spaces_the_stamps(tmp_path, squares):
+    write_samples(tmp_path / "slow", squares, rate_hz=4.0, start_ns=0, progress=False)
+    with BagReader(tmp_path / "slow") as bag:
+        stamps = [stamp_to_ns(record.message.header.stamp) for record in bag.records([IR_TOPIC])]
+    assert stamps == [250_000_000 * i for i in range(len(squares))]
+    with pytest.raises(BagError, match="must be above 0"):
+        write_samples(tmp_path / "never", squares, rate_hz=0.0, progress=False)
 
 
 def test_stamps_that_do_not_increase_are_refused(tmp_path):

@@ -15,7 +15,6 @@ from csk_ros.labels import MFNET
 from csk_ros.modality import Route
 from csk_ros.replay.frames import played_frames
 from csk_ros.replay.pictures import (
-    display_colors,
     overlay,
     strip_captions,
     video_frame,
@@ -202,10 +201,3 @@ def test_overlay_colours_classes_and_leaves_the_background_clear():
     drawn = overlay(ir, mask, MFNET)
     assert (drawn[:, :3] == 100).all()
     assert drawn[0, 4].max() - drawn[0, 4].min() > 60
-
-
-def test_display_colours_are_far_apart():
-    colours = np.array(display_colors(MFNET).colors, int)[1:]
-    distance = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 999 * np.eye(len(colours))
-    assert distance.min() > 60
-    assert display_colors(MFNET).colors[0] == (0, 0, 0)

@@ -20,7 +20,6 @@ from sensor_msgs.msg import Image
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.labels import MFNET
 from csk_ros.messages import stamp_to_ns
-from csk_ros.modality import Modality
 from csk_ros.network import DEFAULT_NORMALISATION, build_network, save_checkpoint
 
 PERIOD = 50_000_000
@@ -208,10 +207,12 @@ def test_lifecycle_services_bring_it_round_twice(peer, start):
 
 def test_subscribes_as_the_weakest_publisher_offers(peer, start):
     node = start()
+    eo, ir = node._inputs
+    peer.wait_for(lambda: eo.qos.reliability == ReliabilityPolicy.RELIABLE)
     camera = peer.node.create_publisher(Image, "eo/image", BEST_EFFORT)
-    peer.wait_for(lambda: node._qos[Modality.EO].reliability == ReliabilityPolicy.BEST_EFFORT)
+    peer.wait_for(lambda: eo.qos.reliability == ReliabilityPolicy.BEST_EFFORT)
     peer.wait_for(camera.get_subscription_count)
-    assert node._qos[Modality.IR].reliability == ReliabilityPolicy.RELIABLE
+    assert ir.qos.reliability == ReliabilityPolicy.RELIABLE
 
 
 def run_node(*arguments):
