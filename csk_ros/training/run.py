@@ -131,7 +131,7 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
         load_backbone(network, settings.backbone_weights)
     if settings.checkpoint is not None:
         start = load_checkpoint(settings.checkpoint)
-        if start.network.architecture != network.architecture or start.label_set != label_set:
+        if start.network.architecture != network.architecture or start.label_set.names != label_set.names:
             raise ValueError(
                 f"network.checkpoint {settings.checkpoint} is {start.network.architecture} over "
                 f"{', '.join(start.label_set.names)}: use the same network.name, arguments and classes"

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from csk_ros.labels import MFNET
+from csk_ros.labels import MFNET, LabelSet
 from csk_ros.modality import Route
 from csk_ros.network import build_network, load_checkpoint
 from csk_ros.network.encoder import Encoder
@@ -121,6 +121,7 @@ def test_going_on_from_a_checkpoint_starts_with_its_weights(make_settings):
         make_network(settings.network, MFNET).state_dict(),
         dict(load_checkpoint(done.checkpoint).network.state_dict()),
     )
+    make_network(settings.network, LabelSet(MFNET.names, ((1, 2, 3),) * len(MFNET)))  # colours do not matter
     other = replace(settings.network, arguments={"decoder_width": 32})
     with pytest.raises(ValueError, match=r"network.checkpoint.*same network"):
         make_network(other, MFNET)
