@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from lifecycle_msgs.srv import ChangeState
 from peer import BEST_EFFORT, HEIGHT, WIDTH
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.labels import MFNET
@@ -94,6 +95,30 @@ def test_overlay_and_confidence(peer, start):
     assert peer.heard["segment/overlay"][0].encoding == "rgb8"
     peer.wait_for(lambda: peer.heard["segment/confidence"])
     assert peer.heard["segment/confidence"][0].encoding == "mono8"
+
+
+def test_compressed_images_are_read_and_broken_ones_refused(peer, start):
+    cameras = {
+        name: peer.node.create_publisher(CompressedImage, f"{name}/image/compressed", 10)
+        for name in ("eo", "ir")
+    }
+    pixels = {"eo": np.zeros((HEIGHT, WIDTH, 3), np.uint8), "ir": np.zeros((HEIGHT, WIDTH), np.uint16)}
+    node = start(active=False, eo_transport="compressed", ir_transport="compressed")
+    node.start()
+    assert node.state == "active"
+    peer.wait_for(lambda: all(camera.get_subscription_count() for camera in cameras.values()))
+    for n in range(10):
+        stamp = START + n * PERIOD
+        for name, camera in cameras.items():
+            data = cv2.imencode(".png", pixels[name])[1].tobytes() if n < 5 or name == "eo" else b"broken"
+            message = CompressedImage(format="png", data=data)
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+            camera.publish(message)
+        time.sleep(PERIOD / 1e9)
+    peer.wait_for(settled(peer, 10))
+    assert peer.count("dropped_unreadable") > 0
+    assert peer.count("answered_fused") > 0
+    assert peer.count("answered") + peer.count("dropped_unreadable") + peer.count("dropped_superseded") == 10
 
 
 def test_truncated_checkpoint_fails_configure_with_the_reason(peer, start, checkpoint, tmp_path):
