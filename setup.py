@@ -13,6 +13,7 @@ ROS = [
     "ros-lifecycle-msgs==2.0.3",
 ]
 REPLAY = ["rosbags>=0.11", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
+OPENVINO = ["openvino>=2024.4"]
 TRAIN = ["lightning>=2.4", "torchmetrics>=1.4"]
 
 setup(
@@ -47,11 +48,13 @@ setup(
         "ros": ROS,
         "replay": REPLAY,
         "train": TRAIN,
-        "demo": [*ROS, *REPLAY],
+        "openvino": OPENVINO,
+        "demo": [*ROS, *REPLAY, *OPENVINO],
         "dev": [
             *ROS,
             *REPLAY,
             *TRAIN,
+            *OPENVINO,
             "hypothesis>=6",
             "mypy>=1.10",
             "pytest>=8",
