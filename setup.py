@@ -14,6 +14,7 @@ ROS = [
     "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
 REPLAY = ["rosbags>=0.11", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
+OPENVINO = ["openvino>=2024.4"]
 TRAIN = ["lightning>=2.4", "torchmetrics>=1.4", "tqdm>=4.60"]
 
 setup(
@@ -48,11 +49,13 @@ setup(
         "ros": ROS,
         "replay": REPLAY,
         "train": TRAIN,
-        "demo": [*ROS, *REPLAY],
+        "openvino": OPENVINO,
+        "demo": [*ROS, *REPLAY, *OPENVINO],
         "dev": [
             *ROS,
             *REPLAY,
             *TRAIN,
+            *OPENVINO,
             "hypothesis>=6",
             "mypy>=1.10",
             "pytest>=8",

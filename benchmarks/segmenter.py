@@ -1,4 +1,4 @@
-"""Parameters, MACs and latency of each route of a network, and what folding and channels-last bring.
+"""Parameters, MACs and latency of each route of a network, for every engine and number of threads.
 
 Every round times all variants in turn, so that a busy machine slows them alike; compare within one run.
 """
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+VARIANTS = ("plain", "channels_last", "folded", "folded+channels_last")
+
+
 def main() -> None:
     """Measure and print the tables."""
     arguments = _parse()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     checkpoint = _checkpoint(arguments)
     network = checkpoint.network
     size = (arguments.height, arguments.width)
@@ -46,12 +47,23 @@ def main() -> None:
     print(
         f"{parameters:.2f} M parameters, {size[0]}x{size[1]}, {platform.processor() or platform.machine()}, "
     )
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.rounds} rounds")
-    routes = sorted(network.routes)
+    print(f"torch {torch.__version__}, {arguments.rounds} rounds")
+    routes = sorted(network.routes & {Route(name) for name in arguments.routes})
     for route in routes:
         print(f"{route.value:8} {_gmacs(network, route, size):6.2f} GMACs")
-    _table("network", _network_calls(network, routes, size), arguments.rounds)
-    _table("segmenter", _segmenter_calls(checkpoint, routes, size, arguments), arguments.rounds)
+    calls = _network_calls(network, routes, size, arguments)
+    calls |= _segmenter_calls(checkpoint, routes, size, arguments)
+    _table(calls, arguments.rounds)
+
+
+def _with_threads(number: int, call: Callable[[], Any]) -> Callable[[], Any]:
+    """``call`` with this many threads of torch; setting them is not part of the time that matters."""
+
+    def run() -> Any:
+        torch.set_num_threads(number)
+        return call()
+
+    return run
 
 
 def _parse() -> argparse.Namespace:
@@ -63,10 +75,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--decoder-width", type=int)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--variants", nargs="*", default=["plain", "folded+channels_last"], choices=VARIANTS)
+    parser.add_argument("--engines", nargs="+", default=["torch", "openvino"])
+    parser.add_argument("--routes", nargs="+", default=[route.value for route in Route])
     return parser.parse_args()
 
 
@@ -96,7 +110,9 @@ def _gmacs(network: torch.nn.Module, route: Route, size: tuple[int, int]) -> flo
     return counter.get_total_flops() / 2e9
 
 
-def _network_calls(network: Any, routes: list[Route], size: tuple[int, int]) -> dict[str, Callable[[], Any]]:
+def _network_calls(
+    network: Any, routes: list[Route], size: tuple[int, int], arguments: argparse.Namespace
+) -> dict[tuple[str, Route], Callable[[], Any]]:
     folded = fold_batch_norms(network)
     last = torch.channels_last
     variants = {
@@ -106,27 +122,32 @@ def _network_calls(network: Any, routes: list[Route], size: tuple[int, int]) -> 
         "folded+channels_last": (copy.deepcopy(folded).to(memory_format=last), last),
     }
     calls = {}
-    for name, (module, layout) in variants.items():
+    for name in arguments.variants:
+        module, layout = variants[name]
         for route in routes:
             inputs = {key: x.contiguous(memory_format=layout) for key, x in _inputs(route, size).items()}
-            calls[f"{name} {route.value}"] = partial(module, **inputs)
+            for number in arguments.threads:
+                calls[f"network, {name} x{number}", route] = _with_threads(number, partial(module, **inputs))
     return calls
 
 
 def _segmenter_calls(
     checkpoint: Checkpoint, routes: list[Route], size: tuple[int, int], arguments: argparse.Namespace
-) -> dict[str, Callable[[], Any]]:
-    segmenter = Segmenter(checkpoint, engine=arguments.engine, device=arguments.device)
+) -> dict[tuple[str, Route], Callable[[], Any]]:
     images = {"eo": np.zeros((*size, 3), np.uint8), "ir": np.zeros(size, np.uint8)}
     calls = {}
-    for route in routes:
-        given = {modality.value: images[modality.value] for modality in route.modalities}
-        calls[f"{segmenter.engine} {segmenter.device} {route.value}"] = partial(segmenter.segment, **given)
+    for engine in arguments.engines:
+        for number in arguments.threads:
+            segmenter = Segmenter(checkpoint, engine=engine, device=arguments.device, threads=number)
+            for route in routes:
+                given = {modality.value: images[modality.value] for modality in route.modalities}
+                call = _with_threads(number, partial(segmenter.segment, **given))
+                calls[f"Segmenter, {engine} {segmenter.device} x{number}", route] = call
     return calls
 
 
-def _table(title: str, calls: dict[str, Callable[[], Any]], rounds: int) -> None:
-    laps: dict[str, list[float]] = {name: [] for name in calls}
+def _table(calls: dict[tuple[str, Route], Callable[[], Any]], rounds: int) -> None:
+    laps: dict[tuple[str, Route], list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
         for number in range(rounds + 2):
             for name, call in calls.items():
@@ -134,9 +155,12 @@ def _table(title: str, calls: dict[str, Callable[[], Any]], rounds: int) -> None
                 call()
                 if number >= 2:
                     laps[name].append((time.perf_counter() - start) * 1e3)
-    print(f"\n{title:32}{'min ms':>9}{'median':>9}{'p95':>9}")
-    for name, values in laps.items():
-        print(f"{name:32}{min(values):9.1f}{np.median(values):9.1f}{np.percentile(values, 95):9.1f}")
+    print(f"\n{'':36}{'':9}{'min ms':>9}{'median':>9}{'p95':>9}{'speed-up':>10}")
+    for (name, route), values in laps.items():
+        first = next(reference for (_, its), reference in laps.items() if its is route)
+        ratio = np.median(np.divide(first, values))  # of the same round: what disturbs one disturbs both
+        numbers = f"{min(values):9.1f}{np.median(values):9.1f}{np.percentile(values, 95):9.1f}{ratio:10.2f}"
+        print(f"{name:36}{route.value:9}{numbers}")
 
 
 if __name__ == "__main__":

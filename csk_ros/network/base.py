@@ -121,8 +121,8 @@ class SegmentationNetwork(nn.Module, ABC):
         images = {modality: x for modality, x in pairs if x is not None}
         for modality, x in images.items():
             _check_image(modality, x)
-        shapes = {(x.shape[0], *x.shape[-2:]) for x in images.values()}
-        if len(shapes) > 1:
+        shapes = [(x.shape[0], *x.shape[-2:]) for x in images.values()]
+        if shapes[0] != shapes[-1]:  # no set: while torch.jit traces, the numbers are tensors
             raise ValueError(
                 f"eo {_shape(images[Modality.EO])} and ir {_shape(images[Modality.IR])} must agree in batch, "
                 f"height and width: resize eo to ir's size"

@@ -34,7 +34,10 @@ _TABLE = {
     "checkpoint": _Parameter(
         "", "Path of the checkpoint (*.safetensors); empty: the one that comes with csk_ros."
     ),
-    "engine": _Parameter("auto", "What runs the network: auto takes the fastest installed for the device."),
+    "engine": _Parameter(
+        "auto",
+        "What runs the network: auto, torch or openvino; auto: openvino on a CPU if installed, else torch.",
+    ),
     "device": _Parameter(
         "auto", "Where it runs, as torch names devices (cpu, cuda, cuda:1); auto: a GPU if any."
     ),

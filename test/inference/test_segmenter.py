@@ -63,7 +63,7 @@ def checkpoint():
 
 @pytest.fixture(scope="module")
 def segmenter(checkpoint):
-    return Segmenter.from_network(checkpoint, device="cpu")
+    return Segmenter.from_network(checkpoint, engine="torch", device="cpu")
 
 
 def _images(height=60, width=84, seed=0, dtype=np.uint8):
@@ -129,7 +129,7 @@ def test_eo_lands_where_ir_is(segmenter):
 
 def test_working_size_is_not_the_answers_size(checkpoint):
     eo, ir = _images(90, 120)
-    half = Segmenter.from_network(checkpoint, device="cpu", height=45, width=60)
+    half = Segmenter.from_network(checkpoint, engine="torch", device="cpu", height=45, width=60)
     sizes = []
     half._engine.logits = _spy(half._engine.logits, sizes)
     assert half.segment(eo=eo, ir=ir).labels.shape == (90, 120)
@@ -147,8 +147,8 @@ def _spy(function, sizes):
 
 def test_without_confidence(checkpoint):
     _, ir = _images()
-    quick = Segmenter.from_network(checkpoint, device="cpu", confidence=False)
-    full = Segmenter.from_network(checkpoint, device="cpu")
+    quick = Segmenter.from_network(checkpoint, engine="torch", device="cpu", confidence=False)
+    full = Segmenter.from_network(checkpoint, engine="torch", device="cpu")
     assert quick.segment(ir=ir).confidence is None
     assert np.array_equal(quick.segment(ir=ir).labels, full.segment(ir=ir).labels)
 
@@ -202,7 +202,7 @@ def test_confidence_of_known_logits():
 
 
 def test_warm_up_runs_every_route(checkpoint):
-    segmenter = Segmenter.from_network(checkpoint, device="cpu", height=32, width=64)
+    segmenter = Segmenter.from_network(checkpoint, engine="torch", device="cpu", height=32, width=64)
     sizes = []
     segmenter._engine.logits = _spy(segmenter._engine.logits, sizes)
     segmenter.warm_up()
@@ -242,7 +242,7 @@ def test_wrong_images_are_refused(segmenter, images, message):
 
 
 def test_a_route_that_the_network_lacks_is_refused():
-    segmenter = Segmenter.from_network(_checkpoint("single", modality="ir"), device="cpu")
+    segmenter = Segmenter.from_network(_checkpoint("single", modality="ir"), engine="torch", device="cpu")
     assert segmenter.routes == {Route.IR_ONLY}
     segmenter.warm_up()
     with pytest.raises(InputError, match="this network runs IR_ONLY, but eo make EO_ONLY"):
@@ -252,11 +252,14 @@ def test_a_route_that_the_network_lacks_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "tpu"}, "engine 'tpu' is not available: use auto or one of torch"),
+        ({"engine": "tpu"}, "engine 'tpu' is not available: use auto or one of openvino, torch"),
         ({"device": "toaster"}, "device 'toaster' is not known: use auto, cpu, cuda"),
         ({"device": "meta"}, "device 'meta' is not supported"),
-        ({"device": "cpu", "precision": "float16"}, "precision float16 needs a CUDA device"),
-        ({"device": "cpu", "precision": "int3"}, "precision must be one of float32"),
+        (
+            {"engine": "torch", "device": "cpu", "precision": "float16"},
+            "precision float16 needs a CUDA device",
+        ),
+        ({"engine": "torch", "device": "cpu", "precision": "int3"}, "precision must be one of float32"),
         ({"device": "cuda:99"}, r"device 'cuda:99' is missing.*CUDA device\(s\); install"),
     ],
 )
@@ -268,17 +271,17 @@ def test_what_is_not_there_is_an_error(checkpoint, arguments, message):
 @pytest.mark.parametrize("arguments", [{"height": 32}, {"height": 0, "width": 4}, {"threads": 0}])
 def test_senseless_settings_are_refused(checkpoint, arguments):
     with pytest.raises(SegmenterError):
-        Segmenter.from_network(checkpoint, device="cpu", **arguments)
+        Segmenter.from_network(checkpoint, engine="torch", device="cpu", **arguments)
 
 
 def test_threads_are_set(checkpoint):
-    Segmenter.from_network(checkpoint, device="cpu", threads=2)
+    Segmenter.from_network(checkpoint, engine="torch", device="cpu", threads=2)
     assert torch.get_num_threads() == 2
 
 
 def test_the_network_that_was_handed_over_is_not_changed(checkpoint):
     before = {key: value.clone() for key, value in checkpoint.network.state_dict().items()}
-    Segmenter.from_network(checkpoint, device="cpu").segment(ir=_images()[1])
+    Segmenter.from_network(checkpoint, engine="torch", device="cpu").segment(ir=_images()[1])
     after = checkpoint.network.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
@@ -287,7 +290,8 @@ def test_the_network_that_was_handed_over_is_not_changed(checkpoint):
 def test_a_robot_needs_no_training_extras():
     code = (
         "import sys, csk_ros.inference\n"
-        "known = ('lightning', 'jsonargparse', 'torchmetrics', 'matplotlib', 'rosbags', 'rclpy')\n"
+        "known = ('openvino', 'lightning', 'jsonargparse', 'torchmetrics', 'matplotlib', 'rosbags',\n"
+        "    'rclpy')\n"
         "print([name for name in known if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -41,7 +41,7 @@ def start(peer, checkpoint):
     nodes = []
 
     def run(*, active=True, **parameters):
-        parameters = {"checkpoint": str(checkpoint), "threads": 1} | parameters
+        parameters = {"checkpoint": str(checkpoint), "engine": "torch", "threads": 1} | parameters
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = SegmentNode(parameter_overrides=overrides)
         nodes.append(node)

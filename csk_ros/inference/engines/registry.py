@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.errors import EngineError
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from csk_ros.inference.engines.base import Engine
     from csk_ros.network import Checkpoint
 
-ENGINES: dict[str, Callable[[Checkpoint, torch.device, str], Engine]] = {"torch": TorchEngine}
-"""Every engine by name, the fastest first: ``auto`` takes the first."""
+ENGINES: dict[str, Callable[[Checkpoint, torch.device, str], Engine]] = {
+    "openvino": OpenVINOEngine,
+    "torch": TorchEngine,
+}
+"""Every engine by name."""
 
 
 def find_device(device: str) -> torch.device:
@@ -49,16 +53,24 @@ def build_engine(
     """Build an engine.
 
     Args:
-        name: ``auto`` or a key of :data:`ENGINES`.
+        name: a key of :data:`ENGINES`, or ``auto``: openvino on the CPU where it is installed, else torch.
         checkpoint: what to run.
         device: where.
-        precision: see :class:`csk_ros.inference.engines.torch_engine.TorchEngine`.
+        precision: what the engine's class takes; ``float32`` always.
 
     Raises:
         EngineError: for an unknown engine, or one that cannot run there.
     """
     if name == "auto":
-        name = next(iter(ENGINES))
+        name = "openvino" if device.type == "cpu" and _openvino_imports() else "torch"
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is not available: use auto or one of {', '.join(ENGINES)}")
     return ENGINES[name](checkpoint, device, precision)
+
+
+def _openvino_imports() -> bool:
+    try:
+        import_openvino()
+    except ImportError:
+        return False
+    return True
