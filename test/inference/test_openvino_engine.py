@@ -12,7 +12,7 @@ import torch
 
 from csk_ros.inference import EngineError, Segmenter
 from csk_ros.inference.engines import build_engine
-from csk_ros.inference.engines.openvino_engine import KEPT_SIZES, OpenVINOEngine
+from csk_ros.inference.engines.openvino_engine import KEPT_SIZES, OpenVINOEngine, import_openvino
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -166,9 +166,7 @@ def test_precision_and_threads_do_not_depend_on_the_machine():
 
 @installed
 def test_bfloat16_only_where_the_cpu_has_it(checkpoint):
-    import openvino  # noqa: PLC0415 (may be absent)
-
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert OpenVINOEngine(checkpoint, CPU, "bfloat16")._settings["INFERENCE_PRECISION_HINT"] == "bf16"
     else:
         with pytest.raises(EngineError, match="this CPU does not compute in bfloat16"):
