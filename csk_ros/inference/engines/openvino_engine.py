@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from csk_ros.network import fold_batch_norms
 from csk_ros.network.base import CHANNELS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from csk_ros.network import Checkpoint
@@ -117,13 +119,24 @@ class OpenVINOEngine(Engine):
             names = [modality.value for modality in route.modalities]
             return self._network(**dict(zip(names, images, strict=True)))
 
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
             # A trace holds for this one shape, as it should; torch.export takes far longer.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # it is public
             warnings.simplefilter("ignore", DeprecationWarning)
             traced = torch.jit.trace(by_position, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
             shapes = [list(example.shape) for example in examples]
             return self._openvino.convert_model(traced, example_input=examples, input=shapes)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Torch's threads wait for each other: where other processes hold the cores, two are slower than one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def import_openvino() -> ModuleType:
