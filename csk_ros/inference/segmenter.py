@@ -57,7 +57,8 @@ class Segmenter:
         height: the network's working height; with ``width`` absent the anchor's own size.
         width: the network's working width.
         confidence: whether to make the confidence map.
-        threads: CPU threads of torch, for the whole process; ``None`` leaves them as they are.
+        threads: CPU threads, for the whole process; 0 takes what suits the engine and the machine, ``None``
+            leaves them as they are.
         precision: ``float32``, or on CUDA ``float16`` or ``bfloat16``.
 
     Attributes:
@@ -84,11 +85,9 @@ class Segmenter:
         precision: str = "float32",
     ) -> None:
         self._size = _working_size(height, width)
-        if threads is not None:
-            if threads < 1:
-                raise SegmenterError(f"threads must be positive, not {threads}")
-            torch.set_num_threads(threads)
-        self._engine = build_engine(engine, checkpoint, find_device(device), precision)
+        if threads is not None and threads < 0:
+            raise SegmenterError(f"threads must be 0 or more, not {threads}")
+        self._engine = build_engine(engine, checkpoint, find_device(device), precision, threads)
         self._normalisation = checkpoint.normalisation
         self._confidence = confidence
         self.label_set: LabelSet = checkpoint.label_set

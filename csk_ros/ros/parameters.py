@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -42,7 +41,7 @@ _TABLE = {
     "device": _Parameter(
         "auto", "Where it runs, as torch names devices (cpu, cuda, cuda:1); auto: a GPU if any."
     ),
-    "threads": _Parameter(0, "CPU threads of the network; 0: one less than there are cores.", 0, 256),
+    "threads": _Parameter(0, "CPU threads of the network; 0: what suits the engine and the machine.", 0, 256),
     "height": _Parameter(
         0, "Height in pixels that images are resized to for the network; 0: as they come.", 0, 8192
     ),
@@ -121,14 +120,6 @@ class NodeParameters:
             FileNotFoundError: if none is named and none comes with the package.
         """
         return self.checkpoint or str(share_path(DEFAULT_CHECKPOINT))
-
-    def network_threads(self) -> int:
-        """CPU threads for the network.
-
-        One core is left to cameras, DDS and decoding: torch's threads wait for each other, and where another
-        process holds one of two cores, two threads take ten times as long as one (docs/architecture.md).
-        """
-        return self.threads or max(len(os.sched_getaffinity(0)) - 1, 1)
 
     def perception_settings(self) -> PerceptionSettings:
         """What pairing with fallback goes by."""

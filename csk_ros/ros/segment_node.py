@@ -176,7 +176,7 @@ class SegmentNode(LifecycleNode):
             height=parameters.height or None,
             width=parameters.width or None,
             confidence=parameters.confidence,
-            threads=parameters.network_threads(),
+            threads=parameters.threads,
         )
         segmenter.warm_up()
         return segmenter

@@ -268,10 +268,17 @@ def test_what_is_not_there_is_an_error(checkpoint, arguments, message):
         Segmenter.from_network(checkpoint, **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"height": 32}, {"height": 0, "width": 4}, {"threads": 0}])
+@pytest.mark.parametrize("arguments", [{"height": 32}, {"height": 0, "width": 4}, {"threads": -1}])
 def test_senseless_settings_are_refused(checkpoint, arguments):
     with pytest.raises(SegmenterError):
         Segmenter.from_network(checkpoint, engine="torch", device="cpu", **arguments)
+
+
+def test_torch_leaves_one_core_to_the_rest_of_the_robot(checkpoint, monkeypatch):
+    for cores, threads in ((1, 1), (2, 1), (8, 7)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        Segmenter.from_network(checkpoint, engine="torch", device="cpu", threads=0)
+        assert torch.get_num_threads() == threads
 
 
 def test_threads_are_set(checkpoint):

@@ -58,13 +58,6 @@ def test_units_and_route(make):
     assert settings.route.value == "IR_ONLY"
 
 
-def test_one_core_is_left_to_the_rest_of_the_robot(make, monkeypatch):
-    for cores, threads in ((1, 1), (2, 1), (8, 7)):
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        assert make().network_threads() == threads
-    assert make(threads=3).network_threads() == 3
-
-
 def test_qos_overrides_are_recognised(make):
     parameters = make(**{"qos_overrides./ir/image.subscription.reliability": "reliable"})
     parameters.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,10 +18,17 @@ class Engine(ABC):
     Attributes:
         name: the name by which users ask for it.
         device: where it takes its inputs and leaves its answers.
+        spare_cores: how many CPU cores it leaves to other processes by itself.
     """
 
     name: ClassVar[str]
+    spare_cores: ClassVar[int] = 0
     device: torch.device
+
+    @classmethod
+    def suitable_threads(cls) -> int:
+        """CPU threads that suit this engine on this machine."""
+        return max(len(os.sched_getaffinity(0)) - cls.spare_cores, 1)
 
     @abstractmethod
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:

@@ -36,8 +36,10 @@ class OpenVINOEngine(Engine):
 
     Args:
         checkpoint: whose network to run; it is not changed.
-        device: the CPU. As many threads as torch has at this moment are used.
+        device: the CPU.
         precision: ``float32``, or ``bfloat16`` on a CPU that computes in it.
+        threads: CPU threads of the network, and then one of torch around it, in the whole process; ``None``
+            takes as many as torch has and leaves those as they are.
 
     Raises:
         EngineError: if openvino is missing, for another device, or a precision that the CPU does not have.
@@ -45,7 +47,13 @@ class OpenVINOEngine(Engine):
 
     name = "openvino"
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        precision: str = "float32",
+        threads: int | None = None,
+    ) -> None:
         if device.type != "cpu":
             raise EngineError(
                 f"engine openvino runs on the CPU, not on {device}: use device cpu or engine torch"
@@ -70,10 +78,12 @@ class OpenVINOEngine(Engine):
             "PERFORMANCE_HINT": "LATENCY",
             # else the machine decides, and the same weights answer differently elsewhere
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             # a pinned thread waits for whatever else runs on its core
             "ENABLE_CPU_PINNING": False,
         }
+        if threads is not None:
+            torch.set_num_threads(1)
         self._network = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         self._requests: OrderedDict[tuple[int, int], dict[Route, Any]] = OrderedDict()
 

@@ -11,12 +11,10 @@ from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from csk_ros.inference.engines.base import Engine
     from csk_ros.network import Checkpoint
 
-ENGINES: dict[str, Callable[[Checkpoint, torch.device, str], Engine]] = {
+ENGINES: dict[str, type[OpenVINOEngine | TorchEngine]] = {
     "openvino": OpenVINOEngine,
     "torch": TorchEngine,
 }
@@ -48,7 +46,11 @@ def find_device(device: str) -> torch.device:
 
 
 def build_engine(
-    name: str, checkpoint: Checkpoint, device: torch.device, precision: str = "float32"
+    name: str,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    precision: str = "float32",
+    threads: int | None = None,
 ) -> Engine:
     """Build an engine.
 
@@ -57,6 +59,7 @@ def build_engine(
         checkpoint: what to run.
         device: where.
         precision: what the engine's class takes; ``float32`` always.
+        threads: CPU threads; 0 takes what suits the engine and the machine, ``None`` changes nothing.
 
     Raises:
         EngineError: for an unknown engine, or one that cannot run there.
@@ -65,7 +68,9 @@ def build_engine(
         name = "openvino" if device.type == "cpu" and _openvino_imports() else "torch"
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is not available: use auto or one of {', '.join(ENGINES)}")
-    return ENGINES[name](checkpoint, device, precision)
+    if threads == 0:
+        threads = ENGINES[name].suitable_threads()
+    return ENGINES[name](checkpoint, device, precision, threads)
 
 
 def _openvino_imports() -> bool:
