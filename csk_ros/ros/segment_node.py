@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import signal
 import sys
+import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 
 from csk_ros.inference import CheckpointError, Segmenter, SegmenterError
 from csk_ros.messages import ImageError, read_eo, read_ir
@@ -45,6 +48,7 @@ SUCCESS, FAILURE, ERROR = (
 )
 _HOUSEKEEPING_S = 1.0
 _LOG_EVERY_S = 5.0
+_LOOK_EVERY_S = 0.1
 
 
 def _logged(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
@@ -282,7 +286,11 @@ class SegmentNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; returns the exit code."""
-    rclpy.init(args=arguments)
+    # Under `ros2 launch` Ctrl-C comes twice, from the terminal and from launch; neither may cut short what
+    # the node is doing, be it a transition or the clean-up. rclpy's own handlers take its context away.
+    interrupted = threading.Event()
+    _on_signals(lambda *_: interrupted.set())
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SegmentNode()
     except ParameterError as error:
@@ -294,14 +302,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if node.parameters.autostart:
             node.start()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # how a person or a launch file ends it
+        while not interrupted.is_set():
+            executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+    except ExternalShutdownException:
+        pass  # somebody shut the context down
     finally:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+        _on_signals(signal.SIG_IGN)
     return 0
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 if __name__ == "__main__":
