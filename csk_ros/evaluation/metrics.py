@@ -49,6 +49,21 @@ class Scores:
         total = self.confusion.sum()
         return float(np.trace(self.confusion) / total) if total else float("nan")
 
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which classes the labels hold, shape (C,)."""
+        return self.confusion.sum(axis=1) > 0
+
+    def miou_present(self, *, background: bool = True) -> float:
+        """Mean IoU over the classes that the labels hold, 0 to 1; NaN if they hold none.
+
+        Args:
+            background: whether class 0 takes part.
+        """
+        chosen = self.present.copy()
+        chosen[0] &= background
+        return float(self.iou[chosen].mean()) if chosen.any() else float("nan")
+
     def miou(self, *, absent: Absent = "skip", background: bool = True) -> float:
         """Mean IoU over the classes, 0 to 1.
 

@@ -90,3 +90,11 @@ def test_all_unlabelled_scores_nothing():
 def test_what_cannot_be_scored_is_refused(predicted, labels, reason):
     with pytest.raises(ValueError, match=reason):
         _scores((predicted, labels))
+
+
+def test_a_class_that_only_masks_hold_does_not_count_as_present():
+    scores = _scores(([[0, 1, 2]], [[0, 1, 0]]))
+    assert scores.present.tolist() == [True, True, False, False]
+    assert scores.miou_present() == pytest.approx((0.5 + 1) / 2)
+    assert scores.miou_present(background=False) == pytest.approx(1)
+    assert scores.miou() == pytest.approx((0.5 + 1 + 0) / 3)
