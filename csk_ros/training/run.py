@@ -6,7 +6,7 @@ import hashlib
 import logging
 import platform
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from csk_ros.modality import Modality
 from csk_ros.network import Normalisation, build_network, load_backbone, load_checkpoint, save_checkpoint
 from csk_ros.training.callbacks import SaveBestAndLast, ShowProgress, StopOnInterrupt
 from csk_ros.training.card import write_card
+from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
 from csk_ros.training.losses import class_frequencies, enet_weights
 from csk_ros.training.samples import JoinedSamples, SampleModule
 from csk_ros.training.settings import complete_specs
@@ -75,13 +76,22 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     samples = SampleModule(settings.data, settings.seed)
     normalisation = _normalisation(settings.network)
     network = make_network(settings.network, samples.label_set)
+    teacher = None
+    if settings.recipe == "csk" and settings.distillation.wanted:
+        made = _teacher(settings, folder)
+        if made.interrupted:
+            return made
+        teacher = load_teacher(str(made.checkpoint), samples.label_set, normalisation[Modality.EO])
     samples.prepare()
-    module = SupervisedModule(
-        network,
-        settings,
-        label_set=samples.label_set,
-        normalisation=normalisation,
-        class_weights=_class_weights(settings, samples),
+    options: dict[str, Any] = {
+        "label_set": samples.label_set,
+        "normalisation": normalisation,
+        "class_weights": _class_weights(settings, samples),
+    }
+    module = (
+        CskModule(network, settings, teacher=teacher, **options)
+        if settings.recipe == "csk"
+        else SupervisedModule(network, settings, **options)
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder / "config.yaml", settings)
@@ -107,13 +117,27 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     return TrainResult(checkpoint=file, scores=module.scores, interrupted=stop.interrupted)
 
 
+def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
+    """The EO teacher: the one that the settings name, or one that is trained in the run folder and kept."""
+    if settings.teacher.checkpoint is not None:
+        return TrainResult(Path(settings.teacher.checkpoint), {}, interrupted=False)
+    own = folder / "teacher"
+    best = own / "best.safetensors"
+    if best.with_suffix(".yaml").is_file():  # the card is written last
+        return TrainResult(best, {}, interrupted=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder / "config.yaml", settings)
+    made = train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
+    return replace(made, checkpoint=best) if not made.interrupted else made
+
+
 def _test(file: Path, settings: TrainSettings) -> None:
     """Score the deployable on the test data, and write its card beside it."""
     data = settings.data
     checkpoint = load_checkpoint(file)
     tests = {}
     for name, spec in data.test.items():
-        samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split)
+        samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split, data.size)
         progress = tqdm(samples, desc=f"test: {name}", unit="pair", leave=False)
         tests[name] = score_routes(checkpoint, progress, device=settings.loop.accelerator)
     write_card(file.with_suffix(".yaml"), checkpoint, file, tests)
@@ -143,6 +167,8 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
 def _claim(folder: Path, *, resume: bool) -> Path | None:
     last = folder / "last.ckpt"
     if resume:
+        if not last.is_file() and (folder / "teacher").is_dir():
+            return None  # stopped while its teacher was trained
         if not last.is_file():
             raise FileNotFoundError(f"{last} does not exist: there is nothing to resume; leave out --resume")
         return last
@@ -215,6 +241,11 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
     del document["output"]
     notice = document.pop("notice")
     network, data = document["network"], document["data"]
+    if settings.recipe != "csk":
+        for part in ("teacher", "distillation", "contrast"):
+            del document[part]
+    elif document["teacher"]["checkpoint"] is not None:
+        document["teacher"]["checkpoint"] = Path(document["teacher"]["checkpoint"]).name
     data["root"] = data["root"] and Path(data["root"]).name
     started_from = {}
     for key in ("backbone_weights", "checkpoint"):
@@ -223,7 +254,7 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
             network[key] = path.name
             started_from = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return {
-        "recipe": "supervised",
+        "recipe": document.pop("recipe"),
         "notice": notice,
         "settings": document,
         "started_from": started_from,
