@@ -52,7 +52,7 @@ class Scores:
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which classes the labels hold, shape (C,)."""
-        return self.confusion.sum(axis=1) > 0
+        return np.asarray(self.confusion.sum(axis=1) > 0)
 
     def miou_present(self, *, background: bool = True) -> float:
         """Mean IoU over the classes that the labels hold, 0 to 1; NaN if they hold none.
