@@ -32,7 +32,8 @@ def teacher_settings(settings: TrainSettings, output: str) -> TrainSettings:
     }
     network = replace(settings.network, name="single", arguments={"modality": "eo", **arguments})
     data = replace(settings.data, test={})
-    loop = replace(settings.loop, epochs=settings.teacher.epochs or settings.loop.epochs)
+    epochs = settings.teacher.epochs or settings.loop.epochs
+    loop = replace(settings.loop, epochs=epochs, validate_every=min(epochs, settings.loop.validate_every))
     return replace(settings, recipe="supervised", output=output, network=network, data=data, loop=loop)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import platform
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,15 @@ from tqdm.auto import tqdm
 from csk_ros import __version__
 from csk_ros.evaluation.routes import score_routes
 from csk_ros.modality import Modality
-from csk_ros.network import Normalisation, build_network, load_backbone, load_checkpoint, save_checkpoint
+from csk_ros.network import (
+    CSKNet,
+    Normalisation,
+    SingleNet,
+    build_network,
+    load_backbone,
+    load_checkpoint,
+    save_checkpoint,
+)
 from csk_ros.training.callbacks import SaveBestAndLast, ShowProgress, StopOnInterrupt
 from csk_ros.training.card import write_card
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
@@ -127,8 +135,7 @@ def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
         return TrainResult(best, {}, interrupted=False)
     folder.mkdir(parents=True, exist_ok=True)
     _write_config(folder / "config.yaml", settings)
-    made = train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
-    return replace(made, checkpoint=best) if not made.interrupted else made
+    return train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
 
 
 def _test(file: Path, settings: TrainSettings) -> None:
@@ -148,6 +155,8 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
 
     Raises:
         ValueError: unknown names or arguments, or a checkpoint of another architecture or other classes.
+            The switches of feature exchange may differ, and a network of one modality may start from the
+            branch of a CSK-Net.
         FileNotFoundError: a weights file is missing.
     """
     network = build_network(settings.name, num_classes=len(label_set), **settings.arguments)
@@ -155,12 +164,19 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
         load_backbone(network, settings.backbone_weights)
     if settings.checkpoint is not None:
         start = load_checkpoint(settings.checkpoint)
-        if start.network.architecture != network.architecture or start.label_set.names != label_set.names:
+        first: Network = start.network
+        if isinstance(network, SingleNet) and isinstance(first, CSKNet):
+            first = SingleNet.from_csk(first, network.modality)
+        wanted, found = ({**n.architecture["arguments"], "name": n.name} for n in (network, first))
+        differing = [
+            key for key in wanted if wanted[key] != found.get(key) and not key.startswith("exchange_")
+        ]
+        if differing or start.label_set.names != label_set.names:
             raise ValueError(
                 f"network.checkpoint {settings.checkpoint} is {start.network.architecture} over "
                 f"{', '.join(start.label_set.names)}: use the same network.name, arguments and classes"
             )
-        network.load_state_dict(start.network.state_dict())
+        network.load_state_dict(first.state_dict())
     return network.train()
 
 
