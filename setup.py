@@ -15,7 +15,7 @@ ROS = [
 ]
 REPLAY = ["rosbags>=0.11", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
 OPENVINO = ["openvino>=2024.4"]
-TRAIN = ["lightning>=2.4", "torchmetrics>=1.4", "tqdm>=4.60"]
+TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "torchmetrics>=1.4", "tqdm>=4.60"]
 
 setup(
     name=NAME,

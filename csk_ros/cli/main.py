@@ -20,7 +20,7 @@ _COMMANDS: dict[str, ModuleType] = {"bag": bag, "demo": demo, "train": train}
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "matplotlib", "jinja2", "tqdm", "torchmetrics"),
-    "train": ("lightning", "kornia"),
+    "train": ("lightning", "tensorboard"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "std_srvs"),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"

@@ -108,9 +108,10 @@ class RouteScores:
         self._refuse_foreign("mask", predicted)
         self._refuse_foreign("label map", labels[labels != UNLABELLED])
         if route not in self._matrices:
-            # Ids are checked above, in a tenth of the time of torchmetrics' own check.
+            # Ids are checked above, in a tenth of the time of torchmetrics' own check. Counts are this
+            # process's own: where several train, one of them may score alone.
             self._matrices[route] = MulticlassConfusionMatrix(
-                len(self._label_set), ignore_index=UNLABELLED, validate_args=False
+                len(self._label_set), ignore_index=UNLABELLED, validate_args=False, sync_on_compute=False
             )
             self._frames[route] = 0
         self._matrices[route].update(_tensor(predicted), _tensor(labels))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tqdm.auto import tqdm
 
 from csk_ros import __version__
@@ -31,15 +31,21 @@ from csk_ros.network import (
     load_checkpoint,
     save_checkpoint,
 )
-from csk_ros.training.callbacks import SaveBestAndLast, ShowProgress, StopOnInterrupt
+from csk_ros.training.callbacks import SaveBestAndLast, SeedSteps, ShowProgress, StopOnInterrupt
 from csk_ros.training.card import write_card
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
+from csk_ros.training.distributed import is_main_process, launched_processes
 from csk_ros.training.losses import class_frequencies, enet_weights
+from csk_ros.training.pictures import DrawSamples
 from csk_ros.training.samples import JoinedSamples, SampleModule
 from csk_ros.training.settings import complete_specs
 from csk_ros.training.supervised import SupervisedModule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import Callback
+
     from csk_ros.labels import LabelSet
     from csk_ros.network import Network
     from csk_ros.training.settings import NetworkSettings, TrainSettings
@@ -65,9 +71,10 @@ class TrainResult:
 def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     """Run what ``settings`` say.
 
-    The run folder ``settings.output`` gets ``config.yaml``, ``metrics.csv`` under ``logs``, ``best`` and
-    ``last`` as ``.ckpt`` to resume from and as ``.safetensors`` to deploy, and at the end the card of the
-    best, ``best.yaml``.
+    The run folder ``settings.output`` gets ``config.yaml``, ``metrics.csv`` and TensorBoard's files under
+    ``logs``, pictures of validation frames under ``samples``, ``best`` and ``last`` as ``.ckpt`` to resume
+    from and as ``.safetensors`` to deploy, and at the end the card of the best, ``best.yaml``. Of several
+    processes the first writes.
 
     Args:
         settings: the run.
@@ -101,8 +108,9 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
         if settings.recipe == "csk"
         else SupervisedModule(network, settings, **options)
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(folder / "config.yaml", settings)
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(folder / "config.yaml", settings)
 
     def export(path: Path) -> None:
         save_checkpoint(
@@ -116,11 +124,12 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     stop = StopOnInterrupt()
     with warnings.catch_warnings():
         _hush_lightning()
-        trainer = _trainer(settings, folder, [stop, SaveBestAndLast(folder, export, stop), ShowProgress()])
+        draw = DrawSamples(folder / "samples", samples.val_samples, settings.loop.overlays)
+        trainer = _trainer(settings, folder, [draw, *_callbacks(settings, folder, export, stop)])
         trainer.fit(module, samples, ckpt_path=last, weights_only=True)
     best = folder / "best.safetensors"
     file = best if best.exists() else folder / "last.safetensors"
-    if not stop.interrupted:
+    if not stop.interrupted and is_main_process():
         _test(file, settings)
     return TrainResult(checkpoint=file, scores=module.scores, interrupted=stop.interrupted)
 
@@ -188,7 +197,7 @@ def _claim(folder: Path, *, resume: bool) -> Path | None:
         if not last.is_file():
             raise FileNotFoundError(f"{last} does not exist: there is nothing to resume; leave out --resume")
         return last
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_main_process() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"the run folder {folder} exists: go on with --resume, or choose another with --output"
         )
@@ -212,17 +221,34 @@ def _class_weights(settings: TrainSettings, samples: SampleModule) -> torch.Tens
     return torch.from_numpy(enet_weights(frequencies, settings.loss.enet_offset))
 
 
-def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Any]) -> Trainer:
+def _callbacks(
+    settings: TrainSettings, folder: Path, export: Callable[[Path], None], stop: StopOnInterrupt
+) -> list[Callback]:
     loop = settings.loop
+    save = SaveBestAndLast(folder, export, stop, save_every=loop.save_every, patience=loop.patience)
+    return [stop, SeedSteps(settings.seed), save, ShowProgress()]
+
+
+def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Callback]) -> Trainer:
+    loop = settings.loop
+    if loop.sync_batchnorm and not torch.cuda.is_available():
+        raise ValueError("loop.sync_batchnorm is True: it needs CUDA, which this machine lacks")
+    devices, nodes = launched_processes() or (loop.devices, loop.nodes)
+    table = CSVLogger(folder, name="logs")
     return Trainer(
         accelerator=loop.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=loop.strategy,
+        sync_batchnorm=loop.sync_batchnorm,
+        use_distributed_sampler=False,
         max_epochs=loop.epochs,
         accumulate_grad_batches=loop.accumulate,
         check_val_every_n_epoch=loop.validate_every,
         precision=loop.precision,
         gradient_clip_val=settings.optimizer.clip or None,
         callbacks=callbacks,
-        logger=CSVLogger(folder, name="logs"),
+        logger=[table, TensorBoardLogger(folder, name="logs", version=table.version)],
         log_every_n_steps=20,
         num_sanity_val_steps=0,
         enable_checkpointing=False,

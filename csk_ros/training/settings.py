@@ -244,25 +244,46 @@ class LoopSettings:
 
     Attributes:
         epochs: passes over the training samples.
-        accumulate: batches per optimiser step.
+        accumulate: batches per optimiser step; their mean losses are averaged.
         validate_every: epochs between two validations.
+        patience: validations without a better score after which the run ends; 0 never ends it early.
+        save_every: optimiser steps between two savings within an epoch; 0 saves after epochs alone.
+        overlays: validation frames that are drawn, with every route's answer, at each validation.
         precision: ``bf16-mixed`` and ``16-mixed`` are worth it on devices made for them.
         freeze_bn_stats: ``backbone`` keeps the running statistics of the backbone's batch norms as loaded,
-            which small or one-sided batches need; their weights are trained either way.
+            which small or one-sided batches need, ``all`` those of every batch norm; their weights are
+            trained either way.
+        sync_batchnorm: batch norms take their statistics over the batches of all processes; CUDA only.
         accelerator: ``auto``, ``cpu`` or ``cuda``.
+        devices: processes per machine, each with ``data.batch`` samples per step; ``torchrun`` decides it
+            where it starts them.
+        nodes: machines; likewise.
+        strategy: how processes train together: ``auto`` is ``ddp`` for more than one;
+            ``ddp_find_unused_parameters_true`` also lets steps leave parameters out.
     """
 
     epochs: int = 50
     accumulate: int = 1
     validate_every: int = 1
+    patience: int = 0
+    save_every: int = 0
+    overlays: int = 3
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    freeze_bn_stats: Literal["backbone", "none"] = "none"
+    freeze_bn_stats: Literal["backbone", "all", "none"] = "none"
+    sync_batchnorm: bool = False
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
-        for name in ("epochs", "accumulate", "validate_every"):
+        for name in ("epochs", "accumulate", "validate_every", "devices", "nodes"):
             _require(getattr(self, name) >= 1, f"loop.{name}", getattr(self, name), "use 1 or more")
+        for name in ("patience", "save_every", "overlays"):
+            _require(getattr(self, name) >= 0, f"loop.{name}", getattr(self, name), "use 0 or more")
+        on_cpu = self.sync_batchnorm and self.accelerator == "cpu"
+        _require(not on_cpu, "loop.sync_batchnorm", self.sync_batchnorm, "it needs loop.accelerator cuda")
 
 
 @dataclass(frozen=True)
