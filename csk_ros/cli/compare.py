@@ -71,7 +71,10 @@ def _options() -> PlainParser:
     )
     parser.add_argument("--jobs", metavar="N", type=_positive, default=1, help="runs at a time (default 1)")
     parser.add_argument(
-        "--threads", metavar="N", type=_positive, help="threads of each run (default: cores / jobs)"
+        "--threads",
+        metavar="N",
+        type=_positive,
+        help="of each run (default: cores / jobs, or OMP_NUM_THREADS)",
     )
     parser.add_argument(
         "--only", metavar="A,B", type=lambda text: text.split(","), help="these variants and what they need"
@@ -80,7 +83,7 @@ def _options() -> PlainParser:
         "--seeds",
         metavar="0,1",
         type=lambda text: [int(seed) for seed in text.split(",")],
-        help="these seeds",
+        help="only these",
     )
     parser.add_argument("--table-only", action="store_true", help="train nothing; write the table as it is")
     return parser

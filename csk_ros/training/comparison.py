@@ -60,7 +60,7 @@ def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threa
     if todo:
         check_runs(todo)
         check_claims(comparison)
-        threads = threads or max(1, len(os.sched_getaffinity(0)) // jobs)
+        threads = threads or _share_of_cores(jobs)
         progress = Progress(runs, jobs)
         with _locked(comparison.output) as lock:
             failed = run_all(
@@ -73,6 +73,12 @@ def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threa
         if failed:
             raise RunsFailedError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
     return write_table(comparison)
+
+
+def _share_of_cores(jobs: int) -> int:
+    share = max(1, len(os.sched_getaffinity(0)) // jobs)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(wanted)) if wanted.isdigit() and int(wanted) else share
 
 
 def is_finished(run: Run) -> bool:
@@ -134,11 +140,8 @@ def check_runs(runs: Sequence[Run]) -> None:
     opened: dict[tuple[str, str | None], Any] = {}
     for run in runs:
         data = run.settings().data
-        parts = (
-            (data.train, data.train_split),
-            (data.val, data.val_split),
-            ([*data.test.values()], data.test_split),
-        )
+        tests = [*data.test.values()]
+        parts = (data.train, data.train_split), (data.val, data.val_split), (tests, data.test_split)
         for specs, split in parts:
             for spec in complete_specs(specs, data.root):
                 if (spec, split) not in opened:
@@ -168,22 +171,21 @@ def check_claims(comparison: Comparison) -> None:
         lacking = claim.route not in routes[claim.better]
         if lacking or not all(than_route(claim, routes[other]) for other in claim.others):
             raise ValueError(
-                f"the claim about {claim.better} {claim.route.value} and {', '.join(claim.others)} names a route "
-                "that one of them lacks, or not which: give route and than_route"
+                f"the claim about {claim.better} {claim.route.value} and {', '.join(claim.others)} names a "
+                "route that one of them lacks, or not which: give route and than_route"
             )
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO]:
-    """Hold the comparison's folder; the runs' processes inherit the lock and hold it until they have saved."""
+    """Hold the comparison's folder; the runs inherit the lock and hold it until they have saved."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(
-                f"another comparison is at work in {folder}, or still saving: wait for it"
-            ) from error
+            text = f"another comparison is at work in {folder}, or still saving: wait for it"
+            raise OSError(text) from error
         yield file
 
 
@@ -201,7 +203,7 @@ def _start(run: Run, threads: int, lock: int) -> Process:
     )
     environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "TQDM_MININTERVAL": "30"}
     with (run.folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 (this interpreter)
             [sys.executable, "-m", "csk_ros.training.comparison_run", str(run.folder)],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -278,9 +280,7 @@ def _stdin(process: Process) -> Any:
 
 def _stop(processes: list[Process], progress: Progress) -> None:
     """Let the processes save and end; on a further Ctrl-C they are killed."""
-    progress.note(
-        f"stopping {len(processes)} runs, which save; Ctrl-C again stops them at once, without saving"
-    )
+    progress.note(f"stopping {len(processes)} runs, which save; Ctrl-C again kills them, without saving")
     try:
         for process in processes:
             _stdin(process).close()

@@ -72,9 +72,8 @@ class Progress:
             going = (f"{name} ({(now - since) / 60:.0f} min)" for name, since in self._going.items())
             parts.append(f"running: {', '.join(going)}")
         if (left := self.seconds_left()) is not None:
-            parts.append(
-                f"about {left / 3600:.1f} h left" if left > 5400 else f"about {left / 60:.0f} min left"
-            )
+            text = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.0f} min"
+            parts.append(f"about {text} left")
         return "; ".join(parts)
 
     def seconds_left(self) -> float | None:

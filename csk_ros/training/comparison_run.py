@@ -1,4 +1,4 @@
-"""One run of a comparison, in a process of its own: trains, or goes on training, and scores the last weights."""
+"""One run of a comparison, in a process of its own: trains, or goes on training, and scores."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class SpecFile:
         base: a file of settings as ``csk train`` takes it, relative to the specification or to the
             working directory.
         output: folder of the comparison.
-        variants: changes by dotted key and name; beside them ``like`` (a variant to start from), ``seeds`` and
-            ``folds`` (those to run).
+        variants: changes by dotted key; beside them ``like`` (a variant to start from), and ``seeds`` and
+            ``folds`` to run.
         settings: changes for all variants.
         seeds: one run each.
         folds: changes by name; one run each.

@@ -22,9 +22,9 @@ Points = dict[tuple[str, int], float]
 """mIoU in points, 0 to 100, by fold and seed."""
 
 _METHOD = (
-    "mIoU in points (0 to 100) over the classes that the test labels hold, from one confusion matrix over all "
-    "tests of a run. Scored are the last weights: none are chosen by validation. Mean over folds of the mean "
-    "over seeds ± sample standard deviation over seeds; differences are paired by seed and fold."
+    "mIoU in points (0 to 100) over the classes that the test labels hold, from one confusion matrix over "
+    "all tests of a run. Scored are the last weights: none are chosen by validation. Mean over folds of the "
+    "mean over seeds ± sample standard deviation over seeds; differences are paired by seed and fold."
 )
 
 
@@ -142,7 +142,7 @@ class Check:
         found = "no common runs yet" if self.difference is None else self.difference.text(signed=True)
         missing = self.runs - (self.difference.runs if self.difference else 0)
         rest = f", {missing} of {self.runs} pairs not finished" if missing else ""
-        return f"{verdict}: {self.better} − {self.than} = {found}, wanted ≥ {self.by:+.1f}{rest}"
+        return f"{verdict}: {self.better} - {self.than} = {found}, wanted ≥ {self.by:+.1f}{rest}"
 
 
 def check(results: Results, claim: Claim) -> list[Check]:
@@ -214,7 +214,7 @@ def _main_table(results: Results) -> str:
     routes = [r for r in Route if any(r in results.routes(v) for v in results.comparison.variants)]
     header = ["variant", "runs"]
     for route in routes:
-        header += [route.value, *([f"− {baseline[route]}"] if route in baseline else [])]
+        header += [route.value, *([f"- {baseline[route]}"] if route in baseline else [])]
     rows = []
     for variant in results.comparison.variants:
         row = [variant, f"{len(results.documents[variant])}/{results.planned[variant]}"]
@@ -252,21 +252,18 @@ def _budget_lines(results: Results) -> list[str]:
     every = [document for runs in documents.values() for document in runs]
     budget = {key: _span([d["budget"][key] for d in every]) for key in every[0]["budget"]}
     sizes = _span([size for d in every for test in d["tests"].values() for size in test["sizes"]])
-    lines = [
+    means = [
+        f"{v} {runs[0]['budget']['parameters'] / 1e6:.2f} M parameters, "
+        f"{fmean(d['seconds']['train']['wall'] for d in runs):.0f} s of training "
+        f"({fmean(d['seconds']['train']['cpu'] for d in runs):.0f} s CPU)"
+        for v, runs in documents.items()
+    ]
+    run = (
         f"Budget of a run: {budget['steps']} steps of {budget['batch']} samples ({budget['epochs']} epochs, "
         f"{budget['samples_seen']} samples seen), crops of {budget['crop']}, tested at {sizes}; "
-        f"{budget['device']}, threads: {budget['threads']}.",
-        "",
-        "Means per run: "
-        + "; ".join(
-            f"{v} {runs[0]['budget']['parameters'] / 1e6:.2f} M parameters, "
-            f"{fmean(d['seconds']['train']['wall'] for d in runs):.0f} s of training "
-            f"({fmean(d['seconds']['train']['cpu'] for d in runs):.0f} s CPU)"
-            for v, runs in documents.items()
-        )
-        + ".",
-    ]
-    return lines
+        f"{budget['device']}, threads: {budget['threads']}."
+    )
+    return [run, "", f"Means per run: {'; '.join(means)}."]
 
 
 def _span(values: list[Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentError
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -15,6 +14,7 @@ from csk_ros.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from jsonargparse import Namespace
 
@@ -86,7 +86,7 @@ def read_document(path: Path) -> Document:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(document, dict):
-        raise ValueError(f"{path} holds no settings: write KEY: VALUE")
+        raise ValueError(f"{path} holds no settings: write KEY: VALUE")  # noqa: TRY004 (a user's file)
     return document
 
 
@@ -116,7 +116,8 @@ def _change(document: Document, path: list[str], value: Any, kind: type | None) 
     if document.get(name) is None:
         document[name] = {}
     if not isinstance(document[name], dict):
-        raise ValueError(f"cannot set {'.'.join(path)}: {name} is {document[name]!r}")
+        text = f"cannot set {'.'.join(path)}: {name} is {document[name]!r}"
+        raise ValueError(text)  # noqa: TRY004 (a user's file)
     for key, entry in [(rest, value)] if rest else [(k.split("."), v) for k, v in value.items()]:
         _change(document[name], key, entry, inner)
 
