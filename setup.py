@@ -33,6 +33,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.py")),
         (f"share/{NAME}/config", [p for p in glob("config/*") if "." in p]),
+        (f"share/{NAME}/config/compare", glob("config/compare/*")),
         (f"share/{NAME}/config/train", glob("config/train/*")),
         (f"share/{NAME}/models", glob("models/*.*")),
     ],

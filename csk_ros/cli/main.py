@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, demo, train
+from csk_ros.cli import bag, compare, demo, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-_COMMANDS: dict[str, ModuleType] = {"bag": bag, "demo": demo, "train": train}
+_COMMANDS: dict[str, ModuleType] = {"bag": bag, "compare": compare, "demo": demo, "train": train}
 
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
