@@ -50,10 +50,8 @@ def register(commands: Any, name: str) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run ``csk evaluate``."""
-    from csk_ros.data import open_samples
-    from csk_ros.evaluation.output import claimed_folder, write_evaluation
-    from csk_ros.evaluation.run import EvaluationSettings, evaluate
-    from csk_ros.network import load_checkpoint
+    from csk_ros.evaluation.output import evaluate_files
+    from csk_ros.evaluation.run import EvaluationSettings
 
     height, width = _size(arguments.size)
     settings = EvaluationSettings(
@@ -68,12 +66,10 @@ def run(arguments: Namespace) -> None:
         seed=arguments.seed,
         **({} if arguments.only is None else {"parts": frozenset(arguments.only.split(","))}),
     )
-    with claimed_folder(arguments.out) as folder:
-        checkpoint = load_checkpoint(arguments.checkpoint)
-        samples = open_samples(arguments.data, arguments.split)
-        evaluation = evaluate(checkpoint, samples, settings, progress=True)
-        print(write_evaluation(folder, evaluation, checkpoint, data=arguments.data, split=arguments.split))
-    print(f"\nwrote {arguments.out}")
+    text = evaluate_files(
+        arguments.out, arguments.checkpoint, arguments.data, arguments.split, settings=settings, progress=True
+    )
+    print(f"{text}\n\nwrote {arguments.out}")
 
 
 def _size(text: str | None) -> tuple[int, int] | tuple[None, None]:

@@ -1,4 +1,4 @@
-"""Writes an evaluation into a folder."""
+"""From files to files: evaluates a checkpoint on a data set and writes figures and pictures."""
 
 from __future__ import annotations
 
@@ -7,28 +7,58 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csk_ros.data import open_samples
 from csk_ros.evaluation.report import metrics, speed
+from csk_ros.evaluation.run import evaluate
 from csk_ros.evaluation.tables import format_metrics, format_speed
+from csk_ros.network import load_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from csk_ros.evaluation.run import Evaluation
+    from csk_ros.evaluation.run import Evaluation, EvaluationSettings
     from csk_ros.network import Checkpoint
 
 
-@contextmanager
-def claimed_folder(path: str | Path) -> Iterator[Path]:
-    """A new or empty folder for results, made before long work starts; gone again if nothing came of it.
+def evaluate_files(
+    out: str | Path,
+    checkpoint: str | Path,
+    data: str,
+    split: str | None = None,
+    *,
+    settings: EvaluationSettings | None = None,
+    progress: bool = False,
+) -> str:
+    """Evaluate a checkpoint file on a named data set, and write what comes of it.
+
+    Args:
+        out: folder of the results; must be new or empty.
+        checkpoint: path of the checkpoint.
+        data: the data set, as :func:`csk_ros.data.open_samples` reads it.
+        split: of the data set.
+        settings: what to measure and how; None is everything.
+        progress: show progress on stderr.
+
+    Returns:
+        The tables as text.
 
     Raises:
-        FileExistsError: if it holds anything, or is no folder.
-        OSError: if it cannot be made.
+        FileExistsError: if ``out`` holds anything, or is no folder.
+        CheckpointError: if the checkpoint cannot be used.
+        ValueError, OSError, SegmenterError: as :func:`csk_ros.evaluation.run.evaluate`.
     """
-    folder = Path(path).expanduser()
+    with _claimed(Path(out).expanduser()) as folder:
+        network = load_checkpoint(checkpoint)
+        evaluation = evaluate(network, open_samples(data, split), settings, progress=progress)
+        return write_evaluation(folder, evaluation, network, data=data, split=split)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path]:
+    """The folder, made before long work starts, and gone again if nothing came of it."""
     existed = folder.exists()
     if existed and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: choose another --out")
+        raise FileExistsError(f"{folder} exists and is not an empty folder: choose another for the results")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder

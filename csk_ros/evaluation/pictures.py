@@ -130,9 +130,8 @@ def draw_curves(panels: list[_Panel]) -> Figure:
     handles = {label: h for axes in grid for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
     if any(panel.title.endswith("*") for panel in panels):
-        figure.supxlabel(
-            "* here FUSED must not fall more than 2 mIoU below IR_ONLY", fontsize=10, x=0.01, ha="left"
-        )
+        note = f"* FUSED must not fall more than {100 * TOLERANCE:g} mIoU below IR_ONLY"
+        figure.supxlabel(note, fontsize=10, x=0.01, ha="left")
     return figure
 
 
