@@ -73,7 +73,7 @@ def _stop_with_parent() -> None:
 def _train(settings: TrainSettings) -> bool:
     """Train until the end, or until it is stopped; whether it came to the end."""
     run = Path(settings.output)
-    resume = (run / "last.ckpt").is_file()
+    resume = any((run / name).is_file() for name in ("last.ckpt", "teacher/last.ckpt"))
     if not resume:  # what was stopped before it saved anything starts again
         shutil.rmtree(run, ignore_errors=True)
     used = _Seconds()
@@ -111,7 +111,7 @@ def _result(settings: TrainSettings, job: dict[str, Any]) -> dict[str, Any]:
 
 def _score(checkpoint: Checkpoint, spec: str, settings: TrainSettings) -> dict[str, Any]:
     data = settings.data
-    samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split)
+    samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split, data.size)
     sizes: set[tuple[int, ...]] = set()
 
     def watched() -> Iterator[Sample]:
