@@ -83,7 +83,7 @@ def check_runs(runs: Sequence[Run]) -> None:
 
     opened: dict[tuple[str, str | None], Any] = {}
     for run in runs:
-        data = run.settings().data
+        data = run.settings.data
         tests = [*data.test.values()]
         parts = (data.train, data.train_split), (data.val, data.val_split), (tests, data.test_split)
         for specs, split in parts:
@@ -92,9 +92,10 @@ def check_runs(runs: Sequence[Run]) -> None:
                     opened[spec, split] = JoinedSamples.open([spec], split).label_set
                 if opened[spec, split] != opened[complete_specs(data.train, data.root)[0], data.train_split]:
                     raise ValueError(f"{run.name}: the classes of {spec!r} differ from those of data.train")
-        for key, value in flat(run.document).items():
-            named = isinstance(value, str) and key.endswith(("checkpoint", "weights"))
-            if named and "{run:" not in value and not Path(value).is_file():
+        template = flat(run.document)
+        for key, value in flat(run.filled()).items():
+            named = value is not None and key.endswith(("checkpoint", "backbone_weights"))
+            if named and "{run:" not in template[key] and not Path(value).is_file():
                 raise FileNotFoundError(f"{run.name}: {key}: there is no file {value}")
 
 
@@ -105,7 +106,7 @@ def check_claims(comparison: Comparison) -> None:
     routes: dict[str, list[Route]] = {}
     for run in comparison.runs:
         if run.variant not in routes:
-            network = run.settings().network
+            network = run.settings.network
             try:
                 built = build_network(network.name, num_classes=2, **network.arguments)
             except ValueError as error:

@@ -54,9 +54,13 @@ def _known(document: dict[str, Any], key: str) -> Any:
 
 
 def _differing(stored: dict[str, Any], run: Run) -> set[str]:
+    complete = complete_settings(run)
+    if stored == complete:
+        return set()
     # Parsed again, so that settings which came into being since then have their defaults.
-    before = flat(_complete(stored, str(run.folder / "run.json")))
-    now = flat(complete_settings(run))
+    source = str(run.folder / "run.json")
+    before = flat(_plain(parse_document(TrainSettings, {**stored, "output": ""}, source)))
+    now = flat(complete)
     keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
     tests = {key for key in keys if key.startswith("data.test.")}
     return (keys - tests - _UNTOLD) | ({"data.test"} if tests else set())
@@ -64,11 +68,11 @@ def _differing(stored: dict[str, Any], run: Run) -> set[str]:
 
 @cache
 def complete_settings(run: Run) -> dict[str, Any]:
-    """All settings of a run but ``output``, defaults too, as JSON, with ``{run:NAME}`` as written."""
-    return _complete(run.document, run.name)
+    """All settings of a run but ``output``, defaults too, as JSON, with nothing filled in."""
+    return _plain(run.settings)
 
 
-def _complete(document: dict[str, Any], source: str) -> dict[str, Any]:
-    settings = parse_document(TrainSettings, {**document, "output": ""}, source).to_dict()
-    del settings["output"]
-    return dict(json.loads(json.dumps(settings)))
+def _plain(settings: TrainSettings) -> dict[str, Any]:
+    document = settings.to_dict()
+    del document["output"]
+    return dict(json.loads(json.dumps(document)))
