@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from csk_ros.training.comparison_progress import Progress
+from csk_ros.training.comparison_state import complete_settings, refuse_changed, result_of
 from csk_ros.training.comparison_table import than_route, write_table
-from csk_ros.training.files import read_json, sha256, write_json
-from csk_ros.training.reading import flat, parse_document
-from csk_ros.training.settings import TrainSettings, complete_specs
+from csk_ros.training.files import sha256, write_json
+from csk_ros.training.reading import flat
+from csk_ros.training.settings import complete_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 Process = subprocess.Popen[bytes]
 
-# Where files lie and how fast they are read: no reason to train again.
-_UNTOLD = {"output", "data.root", "data.workers", "data.cache", "notice"}
-_TESTS = {"data.test", "data.test_split"}
 _POLL_S = 0.2
 _TAIL_LINES = 15
 
@@ -56,7 +52,7 @@ def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threa
         RunsFailedError: some runs failed; the others were done all the same.
     """
     refuse_changed(comparison.runs)
-    todo = [run for run in runs if not is_finished(run)]
+    todo = [run for run in runs if result_of(run) is None]
     if todo:
         check_runs(todo)
         check_claims(comparison)
@@ -81,65 +77,13 @@ def _share_of_cores(jobs: int) -> int:
     return min(share, int(wanted)) if wanted.isdigit() and int(wanted) else share
 
 
-def is_finished(run: Run) -> bool:
-    """Whether a run was trained and scored on the tests that the specification names now."""
-    result = read_json(run.folder / "result.json")
-    return result is not None and not (_differing(result["settings"], run) & _TESTS)
-
-
-def refuse_changed(runs: Sequence[Run]) -> None:
-    """Raise ValueError if what was trained already differs from what the specification says now."""
-    for run in runs:
-        job = read_json(run.folder / "run.json")
-        if job is None or not (run.training / "last.ckpt").is_file():
-            continue
-        for key in sorted(_differing(job["settings"], run) - _TESTS):
-            was, now = (_known(document, key) for document in (job["settings"], _settings(run)))
-            raise ValueError(
-                f"{run.folder} was trained with {key} = {was}, now the specification says {now}: "
-                "choose another output, or delete that folder"
-            )
-        for variant, digest in job["needs"].items():
-            needed = run.needed(variant)
-            if not needed.is_file() or sha256(needed) != digest:
-                raise ValueError(
-                    f"{run.folder} was trained from weights of {variant} that are not in {needed} any more: "
-                    "delete that folder too"
-                )
-
-
-def _known(document: dict[str, Any], key: str) -> Any:
-    return flat(document).get(key, "nothing")
-
-
-def _differing(stored: dict[str, Any], run: Run) -> set[str]:
-    # Parsed again, so that settings which came into being since then have their defaults.
-    before = flat(_complete(stored, str(run.folder / "run.json")))
-    now = flat(_settings(run))
-    keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    tests = {key for key in keys if key.startswith("data.test.")}
-    return (keys - tests - _UNTOLD) | ({"data.test"} if tests else set())
-
-
-@cache
-def _settings(run: Run) -> dict[str, Any]:
-    """The complete settings of a run, with ``{run:NAME}`` as written."""
-    return _complete(run.document, run.name)
-
-
-def _complete(document: dict[str, Any], source: str) -> dict[str, Any]:
-    settings = parse_document(TrainSettings, {**document, "output": ""}, source).to_dict()
-    del settings["output"]
-    return dict(json.loads(json.dumps(settings)))
-
-
 def check_runs(runs: Sequence[Run]) -> None:
     """Raise ValueError or OSError if a run could not start: data, networks and files that it names."""
     from csk_ros.training.samples import JoinedSamples  # noqa: PLC0415 (torch; a table needs none)
 
     opened: dict[tuple[str, str | None], Any] = {}
     for run in runs:
-        data = run.settings().data
+        data = run.settings.data
         tests = [*data.test.values()]
         parts = (data.train, data.train_split), (data.val, data.val_split), (tests, data.test_split)
         for specs, split in parts:
@@ -148,9 +92,10 @@ def check_runs(runs: Sequence[Run]) -> None:
                     opened[spec, split] = JoinedSamples.open([spec], split).label_set
                 if opened[spec, split] != opened[complete_specs(data.train, data.root)[0], data.train_split]:
                     raise ValueError(f"{run.name}: the classes of {spec!r} differ from those of data.train")
-        for key, value in flat(run.document).items():
-            named = isinstance(value, str) and key.endswith(("checkpoint", "weights"))
-            if named and "{run:" not in value and not Path(value).is_file():
+        template = flat(run.document)
+        for key, value in flat(run.filled()).items():
+            named = value is not None and key.endswith(("checkpoint", "backbone_weights"))
+            if named and "{run:" not in template[key] and not Path(value).is_file():
                 raise FileNotFoundError(f"{run.name}: {key}: there is no file {value}")
 
 
@@ -161,7 +106,7 @@ def check_claims(comparison: Comparison) -> None:
     routes: dict[str, list[Route]] = {}
     for run in comparison.runs:
         if run.variant not in routes:
-            network = run.settings().network
+            network = run.settings.network
             try:
                 built = build_network(network.name, num_classes=2, **network.arguments)
             except ValueError as error:
@@ -195,7 +140,7 @@ def _start(run: Run, threads: int, lock: int) -> Process:
         run.folder / "run.json",
         {
             "run": {"variant": run.variant, "fold": run.fold, "seed": run.seed},
-            "settings": _settings(run),
+            "settings": complete_settings(run),
             "filled": run.filled(),
             "needs": {variant: sha256(run.needed(variant)) for variant in run.needs},
             "threads": threads,

@@ -7,7 +7,7 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from csk_ros.training.files import read_json
+from csk_ros.training.comparison_state import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ class Progress:
         return left / self._jobs
 
     def _count(self, run: Run) -> None:
-        result = read_json(run.folder / "result.json")
+        result = result_of(run)
         if result is not None:
             self._ended.add(run.name)
             seconds = result["seconds"]

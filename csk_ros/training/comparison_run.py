@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import resource
@@ -42,25 +41,31 @@ INTERRUPTED = 130
 
 
 def main(folder: Path) -> int:
-    """Train and score what ``run.json`` in ``folder`` says; writes ``result.json`` beside it.
+    """Finish the run in ``folder``; returns the exit code.
 
     The process stops and saves, as after Ctrl-C, when its standard input ends: that is, when the process that
-    started it stops it or is no more.
-
-    Returns:
-        The exit code: 0 when finished, :data:`INTERRUPTED` when stopped.
+    started it wants that or is no more.
     """
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    job = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    try:
+        return finish(folder)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def finish(folder: Path) -> int:
+    """Train and score what ``run.json`` in ``folder`` says; writes ``result.json`` beside it.
+
+    Returns:
+        0 when finished, :data:`INTERRUPTED` when Ctrl-C stopped the training, which has saved.
+    """
+    job = read_json(folder / "run.json")
     torch.set_num_threads(job["threads"])
     cv2.setNumThreads(job["threads"])
     settings = parse_document(TrainSettings, job["filled"], str(folder))
-    try:
-        if not (Path(settings.output) / _TRAINED).is_file() and not _train(settings):
-            return INTERRUPTED
-        write_json(folder / "result.json", _result(settings, job))
-    except KeyboardInterrupt:
+    if not (Path(settings.output) / _TRAINED).is_file() and not _train(settings):
         return INTERRUPTED
+    write_json(folder / "result.json", _result(settings, job))
     return 0
 
 
@@ -73,7 +78,7 @@ def _stop_with_parent() -> None:
 def _train(settings: TrainSettings) -> bool:
     """Train until the end, or until it is stopped; whether it came to the end."""
     run = Path(settings.output)
-    resume = (run / "last.ckpt").is_file()
+    resume = any((run / name).is_file() for name in ("last.ckpt", "teacher/last.ckpt"))
     if not resume:  # what was stopped before it saved anything starts again
         shutil.rmtree(run, ignore_errors=True)
     used = _Seconds()
@@ -111,7 +116,7 @@ def _result(settings: TrainSettings, job: dict[str, Any]) -> dict[str, Any]:
 
 def _score(checkpoint: Checkpoint, spec: str, settings: TrainSettings) -> dict[str, Any]:
     data = settings.data
-    samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split)
+    samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split, data.size)
     sizes: set[tuple[int, ...]] = set()
 
     def watched() -> Iterator[Sample]:

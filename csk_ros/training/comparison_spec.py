@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from csk_ros.training.reading import Document, changed, parse_document, read_doc
 from csk_ros.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 _REFERENCE = re.compile(r"\{run:([^}]*)\}")
+_PLACE = re.compile(r"\{(?:run:([^}]*)|(variant|fold|seed))\}")
 _OWN_KEYS = ("like", "seeds", "folds")
 
 
@@ -81,7 +82,8 @@ class Run:
         variant: what is trained.
         fold: on which part of the data.
         seed: of its random choices.
-        document: its settings without ``output``, ``{run:NAME}`` not yet filled in.
+        document: its settings without ``output`` and ``seed``; ``{run:NAME}``, ``{variant}``, ``{fold}`` and
+            ``{seed}`` not yet filled in.
         needs: the variants whose weights it starts from or learns from.
         root: folder of the comparison.
     """
@@ -117,14 +119,23 @@ class Run:
         """The weights of another variant of the same fold and seed."""
         return self.root / variant / self.fold / f"seed{self.seed}" / "training" / "last.safetensors"
 
+    @property
     def settings(self) -> TrainSettings:
-        """What is trained; raises ValueError if the settings mean nothing."""
-        return parse_document(TrainSettings, self.filled(), self.name)
+        """What is trained, but for ``output`` and what is filled in; raises ValueError if it means nothing."""
+        # Without the seed, so that runs that differ in nothing else are parsed once.
+        return replace(
+            parse_document(TrainSettings, {**self.document, "output": ""}, self.name), seed=self.seed
+        )
 
     def filled(self) -> Document:
-        """The settings with ``output`` and the weights of other runs filled in."""
-        document = _mapped(self.document, lambda m: str(self.needed(m[1])), _REFERENCE)
-        return {**document, "output": str(self.training)}
+        """The settings of the run's training, everything filled in."""
+        names = {"variant": self.variant, "fold": self.fold, "seed": str(self.seed)}
+
+        def fill(match: re.Match[str]) -> str:
+            return names[match[2]] if match[2] else str(self.needed(match[1]))
+
+        filled: Document = _mapped(self.document, lambda text: _PLACE.sub(fill, text))
+        return {**filled, "output": str(self.training), "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -198,8 +209,10 @@ def _comparison(spec: SpecFile, base: Document, changes: Mapping[str, Any]) -> C
         for variant in spec.variants:
             if _covers(spec, variant, seed, fold):
                 document = shared
-                for layer in (fold_changes or {}, *_layers(spec, variant), changes, {"seed": seed}):
+                for layer in (fold_changes or {}, *_layers(spec, variant), changes):
                     document = changed(document, layer)
+                for key in ("output", "seed"):
+                    document.pop(key, None)
                 group.append(_run(document, variant, fold, seed, Path(spec.output)))
         runs += _ordered(group)
     return Comparison(
@@ -214,13 +227,9 @@ def _comparison(spec: SpecFile, base: Document, changes: Mapping[str, Any]) -> C
 
 
 def _run(document: Document, variant: str, fold: str, seed: int, root: Path) -> Run:
-    names = {"variant": variant, "fold": fold, "seed": str(seed)}
-    pattern = re.compile(r"\{(variant|fold|seed)\}")
-    filled = _mapped(document, lambda match: names[match[1]], pattern)
-    filled.pop("output", None)
-    needs = tuple(sorted({name for text in _texts(filled) for name in _REFERENCE.findall(text)}))
-    run = Run(variant, fold, seed, filled, needs, root)
-    if not run.settings().data.test:
+    needs = tuple(sorted({name for text in _texts(document) for name in _REFERENCE.findall(text)}))
+    run = Run(variant, fold, seed, document, needs, root)
+    if not run.settings.data.test:
         raise ValueError(f"{run.name} has no tests: name data specs under tests:")
     return run
 
@@ -305,10 +314,10 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _mapped(value: Any, replace: Any, pattern: re.Pattern[str]) -> Any:
-    """``value`` with ``pattern`` replaced in all strings of nested mappings and lists."""
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """``value`` with ``change`` made to all strings in nested mappings and lists."""
     if isinstance(value, dict):
-        return {key: _mapped(entry, replace, pattern) for key, entry in value.items()}
+        return {key: _mapped(entry, change) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_mapped(entry, replace, pattern) for entry in value]
-    return pattern.sub(replace, value) if isinstance(value, str) else value
+        return [_mapped(entry, change) for entry in value]
+    return change(value) if isinstance(value, str) else value

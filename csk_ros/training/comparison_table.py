@@ -11,7 +11,8 @@ import numpy as np
 from csk_ros.evaluation.metrics import Scores
 from csk_ros.labels import LabelSet
 from csk_ros.modality import Route
-from csk_ros.training.files import read_json, write_json
+from csk_ros.training.comparison_state import result_of
+from csk_ros.training.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ class Results:
             variant: {} for variant in comparison.variants
         }
         for run in comparison.runs:
-            if (document := read_json(run.folder / "result.json")) is not None:
+            if (document := result_of(run)) is not None:
                 self.documents[run.variant][run.fold, run.seed] = document
 
     def routes(self, variant: str) -> list[Route]:

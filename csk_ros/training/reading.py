@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentError
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -51,20 +53,25 @@ def parse_document(kind: type[_Kind], document: Mapping[str, Any], source: str) 
 
     Args:
         kind: a dataclass, such as :class:`TrainSettings`.
-        document: its fields, nested as in a YAML file.
+        document: its fields, nested as in a YAML file, JSON-ready.
         source: where it comes from, for messages.
 
     Raises:
         ValueError: unknown or missing keys, values of a wrong type or that mean nothing.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind)
     try:
-        made = _instantiate(parser, parser.parse_object(deepcopy(dict(document))))
-        return kind(**vars(made))
+        parsed: _Kind = _parsed(kind, json.dumps(document))  # type: ignore[arg-type]  # classes are hashable
     except (ArgumentError, ValueError) as error:
         text = error.message if isinstance(error, ArgumentError) else str(error)
         raise ValueError(f"{source}: {' '.join(text.split())}") from error
+    return parsed
+
+
+@cache  # jsonargparse takes a tenth of a second, and a comparison asks for the same settings often
+def _parsed(kind: type, text: str) -> Any:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    return kind(**vars(_instantiate(parser, parser.parse_object(json.loads(text)))))
 
 
 def _instantiate(parser: ArgumentParser, parsed: Namespace) -> Namespace:
@@ -96,13 +103,14 @@ def changed(document: Document, changes: Mapping[str, Any]) -> Document:
     Args:
         document: settings of a :class:`TrainSettings`, nested.
         changes: values by dotted key. A mapping given for a section changes the keys that it names; for a
-            single setting whose value is a mapping, such as ``network.arguments``, it replaces that.
+            single setting whose value is a mapping, such as ``network.arguments``, it replaces that. Shorter
+            keys come first.
 
     Raises:
         ValueError: a key leads through something that is no mapping.
     """
     new = deepcopy(document)
-    for key, value in changes.items():
+    for key, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
         _change(new, key.split("."), deepcopy(value), TrainSettings)
     return new
 
