@@ -17,7 +17,7 @@ ALLOWED = {
     "perception": set(),
     "inference": {"network"},
     "evaluation": {"inference", "data", "network"},
-    "training": {"evaluation", "data", "network"},
+    "training": {"evaluation", "inference", "data", "network"},
     "ros": {"perception", "inference"},
     "replay": {"perception", "inference", "evaluation", "data"},
     "cli": {"training", "evaluation", "replay", "ros"},
@@ -32,7 +32,16 @@ FOREIGN = {  # third-party packages that a room must do without
     "ros": {"lightning", "rosbags", "torchmetrics", "matplotlib", "jinja2", "jsonargparse", "tqdm"},
 }
 ON_A_ROBOT = {"torch", "numpy", "cv2", "yaml", "safetensors", "rclpy"}
-ONLY_FOR_TRAINING = ["lightning", "torchmetrics", "jsonargparse", "rosbags", "matplotlib", "jinja2", "tqdm"]
+ONLY_FOR_TRAINING = [
+    "lightning",
+    "tensorboard",
+    "torchmetrics",
+    "jsonargparse",
+    "rosbags",
+    "matplotlib",
+    "jinja2",
+    "tqdm",
+]
 
 
 def imports(path: Path) -> set[str]:

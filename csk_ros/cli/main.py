@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, demo, evaluate, train
+from csk_ros.cli import bag, compare, demo, evaluate, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMMANDS: dict[str, ModuleType] = {
     "bag": bag,
+    "compare": compare,
     "demo": demo,
     "train": train,
     "evaluate": evaluate,
@@ -24,9 +25,9 @@ _COMMANDS: dict[str, ModuleType] = {
 
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
-    "replay": ("rosbags", "apsw", "mcap", "matplotlib", "jinja2", "tqdm", "torchmetrics"),
-    "train": ("lightning", "kornia"),
-    "evaluate": ("matplotlib", "torchmetrics", "tqdm"),
+    "replay": ("rosbags", "apsw", "mcap", "matplotlib", "jinja2", "tqdm"),
+    "train": ("lightning", "tensorboard"),
+    "evaluate": ("matplotlib", "tqdm"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "std_srvs"),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"

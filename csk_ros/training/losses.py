@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch.nn import functional
 
 from csk_ros.labels import UNLABELLED
+from csk_ros.training.distributed import mean_over_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import torch
     from numpy.typing import NDArray
 
     from csk_ros.modality import Route
@@ -27,12 +28,13 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tens
         weight: (C,) factor of each class, or None.
 
     Returns:
-        a scalar: sum of w[y]·(-log p[y]) over labelled pixels, divided by the sum of their w[y].
+        a scalar: sum of w[y]·(-log p[y]) over labelled pixels, divided by the sum of their w[y]. Where
+        several processes train, by the mean of their sums: so the mean of their losses is the joint batch's.
     """
     total = functional.cross_entropy(logits, labels, weight, ignore_index=UNLABELLED, reduction="sum")
     known = labels[labels != UNLABELLED]
-    share = known.numel() if weight is None else weight[known].sum().clamp(min=1e-12)
-    return total / (share if torch.is_tensor(share) else max(share, 1))
+    share = total.new_tensor(known.numel()) if weight is None else weight[known].sum()
+    return total / mean_over_processes(share).clamp(min=1e-12)
 
 
 def head_losses(

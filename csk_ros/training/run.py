@@ -16,21 +16,36 @@ import numpy as np
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tqdm.auto import tqdm
 
 from csk_ros import __version__
 from csk_ros.evaluation.routes import score_routes
 from csk_ros.modality import Modality
-from csk_ros.network import Normalisation, build_network, load_backbone, load_checkpoint, save_checkpoint
-from csk_ros.training.callbacks import SaveBestAndLast, ShowProgress, StopOnInterrupt
+from csk_ros.network import (
+    CSKNet,
+    Normalisation,
+    SingleNet,
+    build_network,
+    load_backbone,
+    load_checkpoint,
+    save_checkpoint,
+)
+from csk_ros.training.callbacks import SaveBestAndLast, SeedSteps, ShowProgress, StopOnInterrupt
 from csk_ros.training.card import write_card
+from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
+from csk_ros.training.distributed import is_main_process, launched_processes
 from csk_ros.training.losses import class_frequencies, enet_weights
+from csk_ros.training.pictures import DrawSamples
 from csk_ros.training.samples import JoinedSamples, SampleModule
 from csk_ros.training.settings import complete_specs
 from csk_ros.training.supervised import SupervisedModule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import Callback
+
     from csk_ros.labels import LabelSet
     from csk_ros.network import Network
     from csk_ros.training.settings import NetworkSettings, TrainSettings
@@ -56,9 +71,10 @@ class TrainResult:
 def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     """Run what ``settings`` say.
 
-    The run folder ``settings.output`` gets ``config.yaml``, ``metrics.csv`` under ``logs``, ``best`` and
-    ``last`` as ``.ckpt`` to resume from and as ``.safetensors`` to deploy, and at the end the card of the
-    best, ``best.yaml``.
+    The run folder ``settings.output`` gets ``config.yaml``, ``metrics.csv`` and TensorBoard's files under
+    ``logs``, pictures of validation frames under ``samples``, ``best`` and ``last`` as ``.ckpt`` to resume
+    from and as ``.safetensors`` to deploy, and at the end the card of the best, ``best.yaml``. Of several
+    processes the first writes.
 
     Args:
         settings: the run.
@@ -75,16 +91,26 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     samples = SampleModule(settings.data, settings.seed)
     normalisation = _normalisation(settings.network)
     network = make_network(settings.network, samples.label_set)
+    teacher = None
+    if settings.recipe == "csk" and settings.distillation.wanted:
+        made = _teacher(settings, folder)
+        if made.interrupted:
+            return made
+        teacher = load_teacher(str(made.checkpoint), samples.label_set, normalisation[Modality.EO])
     samples.prepare()
-    module = SupervisedModule(
-        network,
-        settings,
-        label_set=samples.label_set,
-        normalisation=normalisation,
-        class_weights=_class_weights(settings, samples),
+    options: dict[str, Any] = {
+        "label_set": samples.label_set,
+        "normalisation": normalisation,
+        "class_weights": _class_weights(settings, samples),
+    }
+    module = (
+        CskModule(network, settings, teacher=teacher, **options)
+        if settings.recipe == "csk"
+        else SupervisedModule(network, settings, **options)
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(folder / "config.yaml", settings)
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(folder / "config.yaml", settings)
 
     def export(path: Path) -> None:
         save_checkpoint(
@@ -98,13 +124,27 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     stop = StopOnInterrupt()
     with warnings.catch_warnings():
         _hush_lightning()
-        trainer = _trainer(settings, folder, [stop, SaveBestAndLast(folder, export, stop), ShowProgress()])
+        draw = DrawSamples(folder / "samples", samples.val_samples, settings.loop.overlays)
+        trainer = _trainer(settings, folder, [draw, *_callbacks(settings, folder, export, stop)])
         trainer.fit(module, samples, ckpt_path=last, weights_only=True)
     best = folder / "best.safetensors"
     file = best if best.exists() else folder / "last.safetensors"
-    if not stop.interrupted:
+    if not stop.interrupted and is_main_process():
         _test(file, settings)
     return TrainResult(checkpoint=file, scores=module.scores, interrupted=stop.interrupted)
+
+
+def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
+    """The EO teacher: the one that the settings name, or one that is trained in the run folder and kept."""
+    if settings.teacher.checkpoint is not None:
+        return TrainResult(Path(settings.teacher.checkpoint), {}, interrupted=False)
+    own = folder / "teacher"
+    best = own / "best.safetensors"
+    if best.with_suffix(".yaml").is_file():  # the card is written last
+        return TrainResult(best, {}, interrupted=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder / "config.yaml", settings)
+    return train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
 
 
 def _test(file: Path, settings: TrainSettings) -> None:
@@ -113,7 +153,7 @@ def _test(file: Path, settings: TrainSettings) -> None:
     checkpoint = load_checkpoint(file)
     tests = {}
     for name, spec in data.test.items():
-        samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split)
+        samples = JoinedSamples.open(complete_specs([spec], data.root), data.test_split, data.size)
         progress = tqdm(samples, desc=f"test: {name}", unit="pair", leave=False)
         tests[name] = score_routes(checkpoint, progress, device=settings.loop.accelerator)
     write_card(file.with_suffix(".yaml"), checkpoint, file, tests)
@@ -124,6 +164,8 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
 
     Raises:
         ValueError: unknown names or arguments, or a checkpoint of another architecture or other classes.
+            The switches of feature exchange may differ, and a network of one modality may start from the
+            branch of a CSK-Net.
         FileNotFoundError: a weights file is missing.
     """
     network = build_network(settings.name, num_classes=len(label_set), **settings.arguments)
@@ -131,22 +173,31 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
         load_backbone(network, settings.backbone_weights)
     if settings.checkpoint is not None:
         start = load_checkpoint(settings.checkpoint)
-        if start.network.architecture != network.architecture or start.label_set.names != label_set.names:
+        first: Network = start.network
+        if isinstance(network, SingleNet) and isinstance(first, CSKNet):
+            first = SingleNet.from_csk(first, network.modality)
+        wanted, found = ({**n.architecture["arguments"], "name": n.name} for n in (network, first))
+        differing = [
+            key for key in wanted if wanted[key] != found.get(key) and not key.startswith("exchange_")
+        ]
+        if differing or start.label_set.names != label_set.names:
             raise ValueError(
                 f"network.checkpoint {settings.checkpoint} is {start.network.architecture} over "
                 f"{', '.join(start.label_set.names)}: use the same network.name, arguments and classes"
             )
-        network.load_state_dict(start.network.state_dict())
+        network.load_state_dict(first.state_dict())
     return network.train()
 
 
 def _claim(folder: Path, *, resume: bool) -> Path | None:
     last = folder / "last.ckpt"
     if resume:
+        if not last.is_file() and (folder / "teacher").is_dir():
+            return None  # stopped while its teacher was trained
         if not last.is_file():
             raise FileNotFoundError(f"{last} does not exist: there is nothing to resume; leave out --resume")
         return last
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_main_process() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"the run folder {folder} exists: go on with --resume, or choose another with --output"
         )
@@ -170,17 +221,34 @@ def _class_weights(settings: TrainSettings, samples: SampleModule) -> torch.Tens
     return torch.from_numpy(enet_weights(frequencies, settings.loss.enet_offset))
 
 
-def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Any]) -> Trainer:
+def _callbacks(
+    settings: TrainSettings, folder: Path, export: Callable[[Path], None], stop: StopOnInterrupt
+) -> list[Callback]:
     loop = settings.loop
+    save = SaveBestAndLast(folder, export, stop, save_every=loop.save_every, patience=loop.patience)
+    return [stop, SeedSteps(settings.seed), save, ShowProgress()]
+
+
+def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Callback]) -> Trainer:
+    loop = settings.loop
+    if loop.sync_batchnorm and not torch.cuda.is_available():
+        raise ValueError("loop.sync_batchnorm is True: it needs CUDA, which this machine lacks")
+    devices, nodes = launched_processes() or (loop.devices, loop.nodes)
+    table = CSVLogger(folder, name="logs")
     return Trainer(
         accelerator=loop.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=loop.strategy,
+        sync_batchnorm=loop.sync_batchnorm,
+        use_distributed_sampler=False,
         max_epochs=loop.epochs,
         accumulate_grad_batches=loop.accumulate,
         check_val_every_n_epoch=loop.validate_every,
         precision=loop.precision,
         gradient_clip_val=settings.optimizer.clip or None,
         callbacks=callbacks,
-        logger=CSVLogger(folder, name="logs"),
+        logger=[table, TensorBoardLogger(folder, name="logs", version=table.version)],
         log_every_n_steps=20,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -215,6 +283,11 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
     del document["output"]
     notice = document.pop("notice")
     network, data = document["network"], document["data"]
+    if settings.recipe != "csk":
+        for part in ("teacher", "distillation", "contrast"):
+            del document[part]
+    elif document["teacher"]["checkpoint"] is not None:
+        document["teacher"]["checkpoint"] = Path(document["teacher"]["checkpoint"]).name
     data["root"] = data["root"] and Path(data["root"]).name
     started_from = {}
     for key in ("backbone_weights", "checkpoint"):
@@ -223,7 +296,7 @@ def _provenance(settings: TrainSettings, module: SupervisedModule) -> dict[str, 
             network[key] = path.name
             started_from = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return {
-        "recipe": "supervised",
+        "recipe": document.pop("recipe"),
         "notice": notice,
         "settings": document,
         "started_from": started_from,

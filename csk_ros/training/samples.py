@@ -10,21 +10,23 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from csk_ros.data import Sample, open_samples
 from csk_ros.data.augmentation import augment
 from csk_ros.labels import UNLABELLED
+from csk_ros.training.distributed import is_main_process
+from csk_ros.training.samplers import EpochSampler, ShareSampler
 from csk_ros.training.settings import complete_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from lightning.pytorch import Trainer
     from numpy.typing import NDArray
 
     from csk_ros.data import SampleSet
     from csk_ros.labels import LabelSet
+    from csk_ros.training.samplers import Key
     from csk_ros.training.settings import DataSettings
 
 Batch = dict[str, torch.Tensor]
@@ -37,24 +39,26 @@ class JoinedSamples:
     Args:
         parts: sets with one and the same label set.
         specs: what they were opened from, for messages.
+        size: height and width that every sample is resized to; None keeps its own.
 
     Raises:
         ValueError: if their label sets differ.
     """
 
-    def __init__(self, parts: list[SampleSet], specs: list[str]) -> None:
+    def __init__(self, parts: list[SampleSet], specs: list[str], size: tuple[int, int] | None = None) -> None:
         self.label_set: LabelSet = parts[0].label_set
         for part, spec in zip(parts, specs, strict=True):
             if part.label_set != self.label_set:
                 raise ValueError(f"the classes of {spec!r} differ from those of {specs[0]!r}")
         self._parts = parts
         self._index = [(part, i) for part in parts for i in range(len(part))]
+        self._size = size
         self._cache: list[Sample] | None = None
 
     @classmethod
-    def open(cls, specs: list[str], split: str | None) -> JoinedSamples:
+    def open(cls, specs: list[str], split: str | None, size: tuple[int, int] | None = None) -> JoinedSamples:
         """The samples of all ``specs``; raises what :func:`open_samples` raises."""
-        return cls([open_samples(spec, split) for spec in specs], specs)
+        return cls([open_samples(spec, split) for spec in specs], specs, size)
 
     def __len__(self) -> int:
         """The number of samples in all parts."""
@@ -70,14 +74,16 @@ class JoinedSamples:
             return self._cache[index]
         part, i = self._index[index]
         sample = part[i]
-        return replace(sample, ir=thermal_to_uint8(sample.ir), labels=_labels(sample))
+        sample = replace(sample, ir=thermal_to_uint8(sample.ir), labels=_labels(sample))
+        return sample if self._size is None else resized(sample, self._size)
 
     def load(self, workers: int, title: str) -> None:
         """Make and keep every sample, in ``workers`` processes, with progress on the terminal."""
         loader: DataLoader[Sample] = DataLoader(
             _Whole(self), batch_size=None, num_workers=workers, collate_fn=_unchanged
         )
-        self._cache = list(tqdm(loader, desc=title, unit="pair", total=len(self), leave=False))
+        progress = {"unit": "pair", "total": len(self), "leave": False, "disable": not is_main_process()}
+        self._cache = list(tqdm(loader, desc=title, **progress))
 
 
 class _Whole(Dataset[Sample]):
@@ -95,6 +101,21 @@ def _unchanged(sample: Any) -> Any:
     return sample
 
 
+def resized(sample: Sample, size: tuple[int, int]) -> Sample:
+    """``sample`` at another height and width; images by area, labels from the nearest pixel."""
+    height, width = size
+
+    def shrink(image: NDArray[Any], method: int) -> Any:
+        return cv2.resize(image, (width, height), interpolation=method)
+
+    return replace(
+        sample,
+        eo=shrink(sample.eo, cv2.INTER_AREA),
+        ir=shrink(sample.ir, cv2.INTER_AREA),
+        labels=shrink(_labels(sample), cv2.INTER_NEAREST_EXACT),
+    )
+
+
 def thermal_to_uint8(ir: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
     """8-bit thermal as it is; 16-bit scaled from its 1st to 99th percentile, as the Segmenter scales it."""
     if ir.dtype == np.uint8:
@@ -102,42 +123,6 @@ def thermal_to_uint8(ir: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.u
     low, high = np.percentile(ir, (1, 99))
     scaled = (ir.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-Key = tuple[int, int]
-"""Epoch and index: all that a training sample's randomness depends on, beside the seed."""
-
-
-class EpochSampler(Sampler[Key]):
-    """Every index once per epoch, in an order that depends on seed and epoch alone.
-
-    Lightning calls :meth:`set_epoch`, after a resume too; so a resumed run sees what it would have seen.
-
-    Args:
-        length: how many indices there are.
-        seed: of the order.
-        skip: keys to leave out of the first epoch, because they were used before the run was stopped.
-    """
-
-    def __init__(self, length: int, seed: int, skip: int = 0) -> None:
-        self._length = length
-        self._seed = seed
-        self._skip = skip
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and augmentation of ``epoch``."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        """Samples per epoch."""
-        return self._length
-
-    def __iter__(self) -> Iterator[Key]:
-        """The keys of the epoch."""
-        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
-        skip, self._skip = self._skip, 0
-        return iter([(self._epoch, int(index)) for index in order[skip:]])
 
 
 class TrainingSamples(Dataset[Batch]):
@@ -215,8 +200,9 @@ class ValidationSamples(Dataset[Batch]):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Batch:
-        """The sample as one entry of a :data:`Batch`, without the first dimension."""
-        return to_tensors(self._samples[index])
+        """One entry of a :data:`Batch`, without the first dimension; that of -1 has no labels."""
+        batch = to_tensors(self._samples[max(index, 0)])
+        return batch if index >= 0 else batch | {"labels": torch.full_like(batch["labels"], UNLABELLED)}
 
 
 def to_tensors(sample: Sample) -> Batch:
@@ -240,11 +226,11 @@ class SampleModule(LightningDataModule):
         super().__init__()
         self._settings = settings
         self._seed = seed
-        self._used_batches = 0
+        self._start = {"epoch": 0, "used": 0}
         train = complete_specs(settings.train, settings.root)
         val = complete_specs(settings.val, settings.root)
-        self.train_samples = JoinedSamples.open(train, settings.train_split)
-        self.val_samples = JoinedSamples.open(val, settings.val_split)
+        self.train_samples = JoinedSamples.open(train, settings.train_split, settings.size)
+        self.val_samples = JoinedSamples.open(val, settings.val_split, settings.size)
         if self.train_samples.label_set != self.val_samples.label_set:
             raise ValueError("data.train and data.val have different classes")
 
@@ -260,26 +246,58 @@ class SampleModule(LightningDataModule):
             self.val_samples.load(self._settings.workers, "validation samples")
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is, for a run that is resumed in its middle."""
-        trainer = self.trainer
-        if trainer is None:
-            raise RuntimeError("a SampleModule has a state only while a trainer uses it")
-        used = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return {"used_batches": used % int(trainer.num_training_batches)}
+        """How far the run is, for one that is resumed in the middle of an epoch."""
+        trainer = self._trainer()
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {
+            # Lightning declares less than it has
+            "epoch": trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
+            "used_batches": progress % int(trainer.num_training_batches),
+            "processes": trainer.world_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was called."""
-        self._used_batches = state_dict["used_batches"]
+        """Go on where :meth:`state_dict` was called.
+
+        Raises:
+            ValueError: if another number of processes trained, which no run can go on from exactly.
+        """
+        before, now = state_dict["processes"], self._trainer().world_size
+        if before != now:
+            raise ValueError(f"the run was started on {before} processes and cannot go on with {now}")
+        self._start = {"epoch": state_dict["epoch"], "used": state_dict["used_batches"]}
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches; a last incomplete one is left out, unless there is no other."""
+        """Shuffled batches; a last incomplete one is left out, unless there is no other.
+
+        Raises:
+            ValueError: with several processes, if the samples do not make a batch for each.
+        """
         dataset = TrainingSamples(self.train_samples, self._settings, self._seed)
-        sampler = EpochSampler(len(dataset), self._seed, skip=self._used_batches * self._settings.batch)
-        return self._loader(dataset, sampler=sampler, drop_last=len(dataset) >= self._settings.batch)
+        batch, rank, processes = self._settings.batch, *self._place()
+        if processes > 1 and len(dataset) < batch * processes:
+            raise ValueError(
+                f"data.train holds {len(dataset)} samples, too few for data.batch {batch} "
+                f"on each of {processes} processes"
+            )
+        sampler = EpochSampler(
+            len(dataset), self._seed, batch=batch, rank=rank, processes=processes, **self._start
+        )
+        return self._loader(dataset, sampler=sampler, drop_last=len(dataset) >= batch)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Whole images in order, one at a time: their sizes may differ."""
-        return self._loader(ValidationSamples(self.val_samples), batch_size=1)
+        dataset = ValidationSamples(self.val_samples)
+        return self._loader(dataset, batch_size=1, sampler=ShareSampler(len(dataset), *self._place()))
+
+    def _trainer(self) -> Trainer:
+        if self.trainer is None:
+            raise RuntimeError("a SampleModule has a state only while a trainer uses it")
+        return self.trainer
+
+    def _place(self) -> tuple[int, int]:
+        """Which process this is, and of how many."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _loader(self, dataset: Dataset[Batch], **options: Any) -> DataLoader[Batch]:
         workers = self._settings.workers

@@ -10,18 +10,22 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from csk_ros.evaluation.metrics import RouteScores
+from csk_ros.labels import UNLABELLED
 from csk_ros.modality import Modality, Route
 from csk_ros.network.encoder import Encoder
 from csk_ros.training.card import scores_to_dict
+from csk_ros.training.distributed import joint_scores
 from csk_ros.training.losses import head_losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+    from numpy.typing import NDArray
 
     from csk_ros.labels import LabelSet
-    from csk_ros.network import Network, Normalisation
+    from csk_ros.network import Network, NetworkOutput, Normalisation
     from csk_ros.training.samples import Batch
     from csk_ros.training.settings import OptimizerSettings, TrainSettings
 
@@ -70,10 +74,10 @@ class SupervisedModule(LightningModule):
     def train(self, mode: bool = True) -> SupervisedModule:  # noqa: FBT001, FBT002 (torch's signature)
         """Set training mode; batch norms whose statistics are frozen stay in evaluation mode."""
         super().train(mode)
-        if self.settings.loop.freeze_bn_stats == "backbone":
-            for module in _backbone_modules(self.network):
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        frozen = {"none": [], "backbone": _backbone_modules(self.network), "all": self.network.modules()}
+        for module in frozen[self.settings.loop.freeze_bn_stats]:
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                module.eval()
         return self
 
     def inputs(self, batch: Batch, modalities: tuple[Modality, ...]) -> dict[str, torch.Tensor]:
@@ -90,30 +94,52 @@ class SupervisedModule(LightningModule):
         modalities = tuple(m for m in Modality if any(m in route.modalities for route in self.routes))
         output = self.network.forward_heads(**self.inputs(batch, modalities))
         losses = head_losses(output.logits, batch["labels"], self._class_weights)
-        self.log_dict({f"loss/{route.value}": loss.detach() for route, loss in losses.items()})
-        total = torch.stack([self._factors[route] * loss for route, loss in losses.items()]).sum()
-        self.log("loss", total.detach())
+        extra = self.extra_losses(output, batch)
+        parts = {f"loss/{route.value}": loss.detach() for route, loss in losses.items()}
+        parts |= {f"loss/{name}": loss.detach() for name, loss in extra.items()}
+        self.log_dict(parts, sync_dist=True)
+        weighted = [self._factors[route] * loss for route, loss in losses.items()]
+        total = torch.stack([*weighted, *extra.values()]).sum()
+        self.log("loss", total.detach(), sync_dist=True)
         return total
+
+    def extra_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:  # noqa: ARG002 (a recipe's)
+        """The weighted losses that a recipe adds to the heads', by name."""
+        return {}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's counts."""
         self._counts = RouteScores(self.label_set)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
-        """Count each route's answers, from exactly the inputs that the route has when deployed."""
+        """Count each route's answers; frames without any label count nothing."""
         labels = batch["labels"].to(torch.uint8).cpu().numpy()
-        for route in self.routes:
-            answer = self.network(**self.inputs(batch, route.modalities)).argmax(1)
-            masks = answer.to(torch.uint8).cpu().numpy()
+        if (labels == UNLABELLED).all():
+            return
+        for route, masks in self.answers(batch).items():
             for mask, truth in zip(masks, labels, strict=True):
                 self._counts.update(route, mask, truth)
 
+    def answers(self, batch: Batch) -> dict[Route, NDArray[np.uint8]]:
+        """The class ids of each route, (N, H, W), from exactly the inputs that it has when deployed."""
+        logits = {route: self.network(**self.inputs(batch, route.modalities)) for route in self.routes}
+        return {route: one.argmax(1).to(torch.uint8).cpu().numpy() for route, one in logits.items()}
+
     def on_validation_epoch_end(self) -> None:
-        """Turn the counts into scores; ``miou`` is the mean of all routes'."""
-        self.scores = {route.value: scores_to_dict(self._counts.scores(route)) for route in self.routes}
+        """Turn the counts of all processes into scores; ``miou`` is the mean of all routes'."""
+        joint = joint_scores(self._counts, self.routes, self.label_set, self.device)
+        self.scores = {route.value: scores_to_dict(one) for route, one in joint.items()}
         for route, scores in self.scores.items():
             self.log(f"miou/{route}", scores["miou"])
         self.log("miou", sum(scores["miou"] for scores in self.scores.values()) / len(self.scores))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last validation's scores."""
+        checkpoint["scores"] = self.scores
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them over."""
+        self.scores = checkpoint["scores"]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over four groups: backbone or not, decayed or not."""
@@ -122,7 +148,7 @@ class SupervisedModule(LightningModule):
             id(parameter) for module in _backbone_modules(self.network) for parameter in module.parameters()
         }
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for parameter in self.network.parameters():
+        for parameter in self.parameters():
             if parameter.requires_grad:
                 groups.setdefault((id(parameter) in backbone, parameter.ndim > 1), []).append(parameter)
         optimizer = torch.optim.AdamW(

@@ -161,7 +161,7 @@ def test_the_learning_rate_rises_and_falls_to_zero(make_settings):
 
 def test_ctrl_c_outside_the_main_thread_is_left_alone():
     before = signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=lambda: StopOnInterrupt().on_fit_start(None, None))
+    thread = threading.Thread(target=lambda: StopOnInterrupt().on_train_start(None, None))
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before

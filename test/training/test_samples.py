@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from csk_ros.data import Sample
 from csk_ros.data.augmentation import Augmentation
 from csk_ros.labels import LabelSet
+from csk_ros.training.samplers import EpochSampler
 from csk_ros.training.samples import (
-    EpochSampler,
     JoinedSamples,
     SampleModule,
     TrainingSamples,

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from csk_ros.cli.main import main
-from csk_ros.cli.train import read_settings
 from csk_ros.share import share_path
+from csk_ros.training.reading import read_settings
 
 CONFIGS = ["scenes_mobilenet", "mfnet_small"]
 
