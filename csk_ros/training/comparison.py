@@ -225,8 +225,8 @@ def _stdin(process: Process) -> Any:
 
 def _stop(processes: list[Process], progress: Progress) -> None:
     """Let the processes save and end; on a further Ctrl-C they are killed."""
-    progress.note(f"stopping {len(processes)} runs, which save; Ctrl-C again kills them, without saving")
     try:
+        progress.note(f"stopping {len(processes)} runs, which save; Ctrl-C again kills them, without saving")
         for process in processes:
             _stdin(process).close()
         for process in processes:

@@ -121,7 +121,7 @@ class Run:
 
     @property
     def settings(self) -> TrainSettings:
-        """What is trained, but for ``output`` and what is filled in; raises ValueError if it means nothing."""
+        """What is trained, with nothing filled in; raises ValueError if it means nothing."""
         # Without the seed, so that runs that differ in nothing else are parsed once.
         return replace(
             parse_document(TrainSettings, {**self.document, "output": ""}, self.name), seed=self.seed

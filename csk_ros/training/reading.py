@@ -59,8 +59,12 @@ def parse_document(kind: type[_Kind], document: Mapping[str, Any], source: str) 
     Raises:
         ValueError: unknown or missing keys, values of a wrong type or that mean nothing.
     """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # dataclasses have no type
+    for key in document:
+        if key not in known:  # jsonargparse overlooks it if its value is empty
+            raise ValueError(f"{source}: there is no key {key!r}, only {', '.join(known)}")
     try:
-        parsed: _Kind = _parsed(kind, json.dumps(document))  # type: ignore[arg-type]  # classes are hashable
+        parsed: _Kind = _parsed(kind, json.dumps(document, default=str))  # type: ignore[arg-type]  # classes are hashable
     except (ArgumentError, ValueError) as error:
         text = error.message if isinstance(error, ArgumentError) else str(error)
         raise ValueError(f"{source}: {' '.join(text.split())}") from error
