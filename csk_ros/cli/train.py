@@ -25,11 +25,14 @@ def register(commands: Any, name: str) -> None:
 
 def run(arguments: Namespace) -> None:
     """Run ``csk train``."""
+    from csk_ros.training.distributed import is_main_process
     from csk_ros.training.reading import read_settings
     from csk_ros.training.run import train
 
     settings, resume = read_settings(arguments.config, arguments.changes)
     result = train(settings, resume=resume)
+    if not is_main_process():
+        return
     if result.interrupted:
         print(f"stopped; go on with: csk train {settings.output}/config.yaml --resume")
     for route, scores in result.scores.items():

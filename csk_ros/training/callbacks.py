@@ -44,10 +44,13 @@ class StopOnInterrupt(Callback):
         self._since_s = 0.0
         self._previous: dict[signal.Signals, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
-        """Listen, in place of Lightning, which would stop without saving."""
-        if threading.current_thread() is not threading.main_thread():
-            return
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Remember who listened."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (likewise)
+        """Listen, in place of Lightning, which began to since and would stop without saving."""
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             now_s = time.monotonic()
@@ -62,7 +65,8 @@ class StopOnInterrupt(Callback):
             elif now_s - self._since_s > _ONCE_S:
                 raise KeyboardInterrupt
 
-        self._previous = {number: signal.signal(number, stop) for number in _SIGNALS}
+        for number in self._previous:
+            signal.signal(number, stop)
 
     def wanted(self, trainer: Trainer) -> bool:
         """Whether any process was told to stop; every process has to ask."""
@@ -70,8 +74,15 @@ class StopOnInterrupt(Callback):
         self.interrupted |= told  # never back to False: a signal may just have come
         return told
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002 (likewise)
         """Give the signals back."""
+        self._give_back()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 (likewise)
+        """Give the signals back."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csk_ros.modality import Route
-from csk_ros.training.reading import Document, changed, parse_document, read_document
+from csk_ros.training.reading import Document, changed, parse_document, read_document, read_layers
 from csk_ros.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def read_comparison(path: Path, changes: Mapping[str, Any] | None = None) -> Com
 
 def _base(path: Path, base: str) -> Document:
     beside = path.parent / base
-    return read_document(beside if beside.is_file() else Path(base))
+    return read_layers(beside if beside.is_file() else Path(base))
 
 
 def _comparison(spec: SpecFile, base: Document, changes: Mapping[str, Any]) -> Comparison:

@@ -29,7 +29,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tens
 
     Returns:
         a scalar: sum of w[y]·(-log p[y]) over labelled pixels, divided by the sum of their w[y]. Where
-        several processes train, by the mean of their sums: so the mean of their losses is the joint batch's.
+        several processes train, by the mean of their sums: the mean of their losses is the joint batch's.
     """
     total = functional.cross_entropy(logits, labels, weight, ignore_index=UNLABELLED, reduction="sum")
     known = labels[labels != UNLABELLED]

@@ -7,6 +7,7 @@ from argparse import ArgumentError
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -16,7 +17,6 @@ from csk_ros.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from jsonargparse import Namespace
 
@@ -29,6 +29,9 @@ _Kind = TypeVar("_Kind")
 def read_settings(config: str, changes: Sequence[str]) -> tuple[TrainSettings, bool]:
     """The settings in the file ``config`` with ``changes`` made, and whether to resume.
 
+    A file may name another one beside it as ``base``, which is read first. Sections add up key by key; a
+    value that is itself a mapping (``network.arguments``, ``data.test``) replaces the base's.
+
     Args:
         config: path of a YAML file.
         changes: command line arguments, such as ``["--loop.epochs", "3", "--resume"]``.
@@ -38,14 +41,50 @@ def read_settings(config: str, changes: Sequence[str]) -> tuple[TrainSettings, b
     """
     parser = ArgumentParser(prog="csk train CONFIG", exit_on_error=False)
     parser.add_argument("--config", action="config", help="a further YAML file with settings")
+    parser.add_argument("--base", type=str | None, help="in a file: another one to read first")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     parser.add_class_arguments(TrainSettings)
+    if any(change.partition("=")[0] == "--base" for change in changes):
+        raise ValueError("--base: a base stands in a file; --config FILE reads a further file")
+    files = [f"--config={file}" for file in _with_bases(Path(config))]
     try:
-        parsed = parser.parse_args([f"--config={config}", *changes])
+        parsed = parser.parse_args([*files, *changes])
     except ArgumentError as error:
         raise ValueError(f"{config}: {error.message}") from error
     made = _instantiate(parser, parsed)
     return TrainSettings(**{field.name: made[field.name] for field in fields(TrainSettings)}), made.resume
+
+
+def read_layers(config: Path) -> Document:
+    """The settings in ``config`` and the files that it is based on, as :func:`read_settings` adds them up.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no YAML, or a base is missing or leads back to its own file.
+    """
+    document: Document = {}
+    for file in _with_bases(config):
+        layer = read_document(file)
+        layer.pop("base", None)
+        document = changed(document, layer)
+    return document
+
+
+def _with_bases(config: Path) -> list[Path]:
+    """``config`` behind the files that it is based on, the first one first."""
+    files = [config]
+    while (base := _base(files[0])) is not None:
+        if base in files:
+            raise ValueError(f"{config}: base {base} leads back to itself")
+        if not base.is_file():
+            raise ValueError(f"{files[0]}: base {base} does not exist")
+        files.insert(0, base)
+    return files
+
+
+def _base(config: Path) -> Path | None:
+    base = read_document(config).get("base")
+    return None if base is None else config.parent / str(base)
 
 
 def parse_document(kind: type[_Kind], document: Mapping[str, Any], source: str) -> _Kind:

@@ -260,7 +260,10 @@ def _trainer(settings: TrainSettings, folder: Path, callbacks: list[Callback]) -
 def _hush_lightning() -> None:
     """Leave out Lightning's advertisements and advice, which say nothing about the run."""
     warnings.filterwarnings("ignore", module="lightning.*")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # depthwise convolutions have two equal channels_last layouts, and DDP asks for the other one
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _write_config(path: Path, settings: TrainSettings) -> None:

@@ -7,12 +7,32 @@ from csk_ros.cli.main import main
 from csk_ros.share import share_path
 from csk_ros.training.reading import read_settings
 
-CONFIGS = ["scenes_mobilenet", "mfnet_small"]
+CONFIGS = sorted(share_path("config/train").glob("*.yaml"))
+SETS = ("mfnet", "msrs", "fmb", "mvseg", "pst900")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_the_configs_name_every_setting_and_take_changes(name):
-    path = share_path(f"config/train/{name}.yaml")
+def test_every_data_set_has_a_config_in_both_sizes():
+    names = {path.stem for path in CONFIGS}
+    assert names == {*SETS, *(f"{name}_small" for name in SETS), "scenes", "scenes_mobilenet"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_say_what_they_are_for(path):
+    settings, _ = read_settings(str(path), ["--data.root", "somewhere"])
+    kind = path.stem.partition("_")[0]
+    assert all(spec.startswith(f"{kind}:") for spec in [*settings.data.train, *settings.data.val])
+    assert settings.output == f"runs/{path.stem}"
+    light = settings.network.arguments["backbone"] == "mobilenet_v2"
+    assert light == path.stem.endswith(("_small", "_mobilenet"))
+    start = settings.network.checkpoint or settings.network.backbone_weights
+    assert ("mobilenet" in start) == light
+    assert settings.notice
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if "\nbase:" not in path.read_text()], ids=lambda path: path.stem
+)
+def test_the_configs_name_every_setting_and_take_changes(path):
     settings, resume = read_settings(str(path), ["--loop.epochs", "3", "--data.crop=[64,96]", "--resume"])
     assert resume
     assert settings.loop.epochs == 3
@@ -56,3 +76,31 @@ def test_a_missing_config_is_one_clear_line(capsys):
     message = capsys.readouterr().err
     assert "nowhere.yaml" in message
     assert message.count("\n") == 1
+
+
+def test_a_base_is_read_first(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "base.yaml").write_text(
+        "output: a\ndata: {train: [x], val: [y], batch: 3, workers: 0}\nnetwork: {arguments: {gate: own}}\n"
+    )
+    (tmp_path / "sub" / "middle.yaml").write_text("base: ../base.yaml\ndata: {batch: 4}\n")
+    top = tmp_path / "sub" / "top.yaml"
+    top.write_text("base: middle.yaml\nnetwork: {arguments: {decoder: light}}\n")
+    settings, _ = read_settings(str(top), ["--data.workers", "5"])
+    assert (settings.output, settings.data.batch, settings.data.workers) == ("a", 4, 5)
+    assert settings.network.arguments == {"decoder": "light"}  # taken whole
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "words"),
+    [
+        ("base: other.yaml", [], "base .*other.yaml does not exist"),
+        ("base: top.yaml", [], "leads back to itself"),
+        ("a: [", [], "is no YAML"),
+        ("seed: 1", ["--base=x"], "a base stands in a file"),
+    ],
+)
+def test_a_wrong_base_is_one_clear_line(text, changes, words, tmp_path):
+    (tmp_path / "top.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_settings(str(tmp_path / "top.yaml"), changes)
