@@ -96,7 +96,7 @@ def test_a_base_is_read_first(tmp_path):
     [
         ("base: other.yaml", [], "base .*other.yaml does not exist"),
         ("base: top.yaml", [], "leads back to itself"),
-        ("a: [", [], "is no YAML"),
+        ("a: [", [], "is not YAML"),
         ("seed: 1", ["--base=x"], "a base stands in a file"),
     ],
 )
