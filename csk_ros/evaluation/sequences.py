@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def runs(names: Sequence[str]) -> list[range]:
         Ranges of indices that cover all frames; a frame that nothing follows is a run of its own.
     """
     starts = [i for i in range(len(names)) if i == 0 or not _follows(names[i - 1], names[i])]
-    return [range(a, b) for a, b in zip(starts, [*starts[1:], len(names)], strict=True)]
+    return [range(a, b) for a, b in pairwise([*starts, len(names)])]
 
 
 def light_of(name: str) -> str | None:
