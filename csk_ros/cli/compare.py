@@ -38,7 +38,10 @@ def run(arguments: Namespace) -> None:
 
     comparison = read_comparison(Path(arguments.spec), changes)
     runs = [] if options.table_only else comparison.chosen(options.only, options.seeds)
-    print(compare(comparison, runs=runs, jobs=options.jobs, threads=options.threads))
+    table, failed = compare(comparison, runs=runs, jobs=options.jobs, threads=options.threads)
+    print(table)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
 
 def read_flags(flags: list[str]) -> dict[str, Any]:

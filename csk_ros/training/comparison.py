@@ -31,12 +31,10 @@ _POLL_S = 0.2
 _TAIL_LINES = 15
 
 
-class RunsFailedError(RuntimeError):
-    """Some runs of a comparison failed."""
-
-
-def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threads: int | None = None) -> str:
-    """Train and score what is not finished of ``runs``; returns the table in Markdown.
+def compare(
+    comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threads: int | None = None
+) -> tuple[str, list[str]]:
+    """Train and score what is not finished of ``runs``.
 
     Every run's folder gets ``log.txt`` and ``result.json``, the comparison's ``table.md`` and
     ``table.json``. Stopped runs are gone on with.
@@ -47,10 +45,14 @@ def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threa
         jobs: runs at a time.
         threads: of each run; None shares the cores out.
 
+    Returns:
+        The table in Markdown, and the names of the runs that failed; the others were done all the same.
+
     Raises:
         ValueError: settings or data that do not fit, or finished runs that were made with other settings.
-        RunsFailedError: some runs failed; the others were done all the same.
+        OSError: files that are missing, or another comparison at work in the same folder.
     """
+    failed: dict[str, str] = {}
     refuse_changed(comparison.runs)
     todo = [run for run in runs if result_of(run) is None]
     if todo:
@@ -66,9 +68,7 @@ def compare(comparison: Comparison, *, runs: Sequence[Run], jobs: int = 1, threa
                 progress,
                 ended=lambda: write_table(comparison),
             )
-        if failed:
-            raise RunsFailedError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
-    return write_table(comparison)
+    return write_table(comparison), list(failed)
 
 
 def _share_of_cores(jobs: int) -> int:
