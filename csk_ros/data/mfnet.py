@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from csk_ros.data.images import read_ids, read_rgbt
 from csk_ros.data.sample import Sample, checked_index, frame_stamp_ns
 from csk_ros.labels import MFNET, UNLABELLED, LabelSet
 
@@ -56,8 +56,8 @@ class MFNetSamples:
         """
         index = checked_index(index, len(self))
         name = self._names[index]
-        image = _read(self._image_path(name), channels=4)
-        labels = _read(self._labels_path(name), channels=1)
+        image = read_rgbt(self._image_path(name))
+        labels = read_ids(self._labels_path(name))
         if labels.shape != image.shape[:2]:
             raise ValueError(
                 f"{self._labels_path(name)} is {labels.shape[1]}x{labels.shape[0]} but its image is "
@@ -65,7 +65,7 @@ class MFNetSamples:
             )
         self._require_known_ids(labels, name)
         return Sample(
-            eo=np.ascontiguousarray(image[..., 2::-1]),
+            eo=np.ascontiguousarray(image[..., :3]),
             ir=np.ascontiguousarray(image[..., 3]),
             labels=labels,
             name=name,
@@ -137,20 +137,3 @@ class MFNetSamples:
                 f"{self._labels_path(name)} holds the ids {foreign}: MFNet has 0 to "
                 f"{len(self.label_set) - 1}, and {UNLABELLED} for unlabelled"
             )
-
-
-def _read(path: Path, *, channels: int) -> NDArray[np.uint8]:
-    """The PNG at ``path`` as it is, checked to be 8 bit and of so many channels."""
-    try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:  # an empty file
-        raise ValueError(f"{path} is not an image: {error.err}; fetch it again") from error
-    if image is None:
-        raise ValueError(f"{path} is not an image that can be decoded: fetch it again")
-    found = 1 if image.ndim == 2 else image.shape[2]
-    if found != channels or image.dtype != np.uint8:
-        raise ValueError(
-            f"{path} has {found} channels of {image.dtype}: {channels} of uint8 were expected "
-            "(images are R, G, B, thermal; labels are grey)"
-        )
-    return image.astype(np.uint8, copy=False)

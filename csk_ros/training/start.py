@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from csk_ros.data.statistics import class_frequencies
 from csk_ros.modality import Modality
 from csk_ros.network import CSKNet, Normalisation, SingleNet, build_network, load_backbone, load_checkpoint
-from csk_ros.training.losses import class_frequencies, enet_weights
+from csk_ros.training.losses import enet_weights
 
 if TYPE_CHECKING:
     from csk_ros.labels import LabelSet
