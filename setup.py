@@ -13,7 +13,8 @@ ROS = [
     "ros-lifecycle-msgs==2.0.3",
     "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
-REPLAY = ["rosbags>=0.11", "mcap>=1.1", "torchmetrics>=1.4", "matplotlib>=3.7", "jinja2>=3.0", "tqdm>=4.60"]
+EVALUATE = ["torchmetrics>=1.4", "matplotlib>=3.7", "tqdm>=4.60"]
+REPLAY = [*EVALUATE, "rosbags>=0.11", "mcap>=1.1", "jinja2>=3.0"]
 OPENVINO = ["openvino>=2024.4"]
 TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "torchmetrics>=1.4", "tqdm>=4.60"]
 
@@ -33,6 +34,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.py")),
         (f"share/{NAME}/config", [p for p in glob("config/*") if "." in p]),
+        (f"share/{NAME}/config/compare", glob("config/compare/*")),
         (f"share/{NAME}/config/train", glob("config/train/*")),
         (f"share/{NAME}/models", glob("models/*.*")),
     ],
@@ -49,6 +51,7 @@ setup(
         "ros": ROS,
         "replay": REPLAY,
         "train": TRAIN,
+        "evaluate": EVALUATE,
         "openvino": OPENVINO,
         "demo": [*ROS, *REPLAY, *OPENVINO],
         "dev": [

@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, demo, train
+from csk_ros.cli import bag, compare, demo, evaluate, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-_COMMANDS: dict[str, ModuleType] = {"bag": bag, "demo": demo, "train": train}
+_COMMANDS: dict[str, ModuleType] = {
+    "bag": bag,
+    "compare": compare,
+    "demo": demo,
+    "evaluate": evaluate,
+    "train": train,
+}
 
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "matplotlib", "jinja2", "tqdm", "torchmetrics"),
     "train": ("lightning", "tensorboard"),
+    "evaluate": ("matplotlib", "torchmetrics", "tqdm"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "std_srvs"),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"
@@ -42,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except Exception as error:
-        text = _explain(error)
+        text = _explain(error, arguments.command)
         if text is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
         return _complain(f"error: {text}", 1)
@@ -62,19 +69,19 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _explain(error: Exception) -> str | None:
+def _explain(error: Exception, command: str) -> str | None:
     """The line for an error that a user can act on; None for a bug, which deserves its traceback."""
     if isinstance(error, ModuleNotFoundError):
-        return _explain_missing(error)
+        return _explain_missing(error, command)
     if isinstance(error, OSError | ValueError) or type(error).__module__.startswith("csk_ros."):
         return " ".join(str(error).split())
     return None
 
 
-def _explain_missing(error: ModuleNotFoundError) -> str | None:
+def _explain_missing(error: ModuleNotFoundError, command: str) -> str | None:
     module = (error.name or "").partition(".")[0]
-    for extra, modules in _EXTRAS.items():
-        if module in modules:
+    for extra in sorted(_EXTRAS, key=lambda extra: extra != command):  # a command's own extra first
+        if module in _EXTRAS[extra]:
             return f"this command needs {module}, which is not installed: pip install 'csk_ros[{extra}]'"
     return None
 

@@ -27,7 +27,9 @@ class Augmentation:
         flip: probability of mirroring left and right.
         scale: least and greatest factor of size before cropping.
         color: greatest relative change of the optical image's brightness, contrast and saturation.
-        darkness: probability of an optical image darkened to between 5 and 60 %.
+        darkness: probability of an optical image darkened to between 5 and 60 %, with the noise of a night.
+        blackout: probability of an optical image in which nothing is seen: at most 4 % of its light is left.
+        washout: probability of an optical image that lost half of its contrast or more, as in fog or glare.
         blur: greatest standard deviation of optical blur, pixels.
         gain: greatest relative drift of the thermal gain.
         offset: greatest drift of the thermal level, share of the image's own range.
@@ -42,6 +44,8 @@ class Augmentation:
     scale: tuple[float, float] = (0.5, 2.0)
     color: float = 0.3
     darkness: float = 0.15
+    blackout: float = 0.0
+    washout: float = 0.0
     blur: float = 1.2
     gain: float = 0.25
     offset: float = 0.12
@@ -56,7 +60,7 @@ class Augmentation:
             value = getattr(self, field.name)
             if field.name != "scale" and value < 0:
                 raise ValueError(f"{field.name} is {value}: must not be negative")
-        for name in ("flip", "darkness", "color", "gain"):
+        for name in ("flip", "darkness", "blackout", "washout", "color", "gain"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: must be 0 to 1")
 
@@ -117,16 +121,32 @@ def _warp_labels(
 
 def _change_eo(image: MatLike, rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
     brightness, contrast, saturation = 1 + settings.color * rng.uniform(-1, 1, 3)
-    if rng.random() < settings.darkness:
-        brightness *= rng.uniform(0.05, 0.6)
+    light, noise = _light(rng, settings)
     sigma = settings.blur * rng.uniform(-1, 1)
     pixels = image.astype(np.float32)
     if settings.color:
         grey = (pixels @ _LUMA)[..., None]
         pixels = grey + saturation * (pixels - grey)
         pixels = (pixels - 128) * contrast + 128
-    changed = np.asarray(np.clip(pixels * brightness, 0, 255), np.uint8)
+    pixels *= np.float32(brightness * light)
+    if rng.random() < settings.washout:
+        share = np.float32(rng.uniform(0.5, 1.0))
+        pixels += share * (np.float32(rng.uniform(60, 255)) - pixels)
+        noise = max(noise, float(rng.uniform(0, 4)))
+    if noise:
+        pixels += np.float32(noise) * rng.standard_normal(pixels.shape, np.float32)
+    changed = np.asarray(np.clip(pixels, 0, 255), np.uint8)
     return np.asarray(cv2.GaussianBlur(changed, (0, 0), sigma), np.uint8) if sigma > 0.3 else changed
+
+
+def _light(rng: np.random.Generator, settings: Augmentation) -> tuple[float, float]:
+    """The share of light that is left, and the noise of the sensor in grey levels."""
+    chance = rng.random()
+    if chance < settings.blackout:
+        return float(rng.uniform(0, 0.04)), float(rng.uniform(0, 3))
+    if chance < settings.blackout + settings.darkness:
+        return float(rng.uniform(0.05, 0.6)), float(rng.uniform(0, 3))
+    return 1.0, 0.0
 
 
 def _change_ir(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_RANGES = re.compile(r"\d+[DN]-\d+[DN](\+\d+[DN]-\d+[DN])*")
+
 
 class MFNetSamples:
     """Labelled pairs from ``images/<id>.png`` (R, G, B, thermal) and ``labels/<id>.png``.
 
     Args:
         root: folder that holds ``images``, ``labels`` and one ``<split>.txt`` of ids per split.
-        split: name of such a list, or "all": every image, in the order of their names.
+        split: name of such a list; "all": every image, in the order of their names; or ranges of ids joined
+            by ``+``, as ``00101D-00150D+01200N-01209N`` (both ends included, day or night as the ends say).
 
     Raises:
         FileNotFoundError: if the folder, or the image or labels of a listed id, is missing.
@@ -90,6 +94,10 @@ class MFNetSamples:
         if split == "all":
             names = tuple(sorted(path.stem for path in (self._root / "images").glob("*.png")))
             source = self._root / "images"
+        elif _RANGES.fullmatch(split):
+            parts = (self._in_range(*part.split("-")) for part in split.split("+"))
+            names = tuple(name for part in parts for name in part)
+            source = self._root / "images"
         else:
             source = self._root / f"{split}.txt"
             if not source.is_file():
@@ -99,6 +107,19 @@ class MFNetSamples:
         if not names:
             raise ValueError(f"{source} lists no images: the split {split!r} is empty")
         return names
+
+    def _in_range(self, first: str, last: str) -> list[str]:
+        """The ids from ``first`` to ``last`` that have an image.
+
+        Raises:
+            ValueError: there are none.
+        """
+        names = sorted(path.stem for path in (self._root / "images").glob(f"*{first[-1]}.png"))
+        chosen = [name for name in names if first <= name <= last]
+        if first[-1] != last[-1] or not chosen:
+            have = f"{names[0]} to {names[-1]}" if names else "no such ids"
+            raise ValueError(f"the split {first}-{last} holds no image: {self._root / 'images'} has {have}")
+        return chosen
 
     def _require_pairs(self) -> None:
         for name in self._names:

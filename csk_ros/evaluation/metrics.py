@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from csk_ros.labels import UNLABELLED, LabelSet
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from csk_ros.modality import Route
 
 Absent = Literal["skip", "zero"]
+Measure = Literal["iou", "accuracy", "f1"]
+Over = Literal["all", "present", "seen"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,17 @@ class Scores:
     @property
     def iou(self) -> NDArray[np.float64]:
         """Intersection over union by class, 0 to 1; NaN where neither labels nor masks hold it."""
-        hits = np.diag(self.confusion)
-        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - hits
-        iou = np.full(len(hits), np.nan)
-        np.divide(hits, union, out=iou, where=union > 0)
-        return iou
+        return _ratio(self._hits, self._true + self._predicted - self._hits)
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """Share of each class's pixels that were found (recall), 0 to 1; NaN where labels hold none."""
+        return _ratio(self._hits, self._true)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """F1 (Dice) by class, 0 to 1; NaN where neither labels nor masks hold it."""
+        return _ratio(2 * self._hits, self._true + self._predicted)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -52,7 +60,21 @@ class Scores:
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which classes the labels hold, shape (C,)."""
-        return self.confusion.sum(axis=1) > 0
+        return self._true > 0
+
+    def mean(self, measure: Measure, *, over: Over = "present", background: bool = True) -> float:
+        """Mean of a measure over classes, 0 to 1; NaN if there is none.
+
+        Args:
+            measure: of each class.
+            over: "present": the classes that the labels hold; "seen": those that labels or masks hold;
+                "all": every class, one that is absent counting 0 (the convention of the MFNet script).
+            background: whether class 0 takes part.
+        """
+        values: NDArray[np.float64] = getattr(self, measure)
+        chosen = {"all": np.ones(len(values), bool), "present": self.present, "seen": ~np.isnan(values)}[over]
+        chosen = chosen & (background | (np.arange(len(values)) > 0))
+        return float(np.nan_to_num(values)[chosen].mean()) if chosen.any() else float("nan")
 
     def miou_present(self, *, background: bool = True) -> float:
         """Mean IoU over the classes that the labels hold, 0 to 1; NaN if they hold none.
@@ -60,9 +82,7 @@ class Scores:
         Args:
             background: whether class 0 takes part.
         """
-        chosen = self.present.copy()
-        chosen[0] &= background
-        return float(self.iou[chosen].mean()) if chosen.any() else float("nan")
+        return self.mean("iou", over="present", background=background)
 
     def miou(self, *, absent: Absent = "skip", background: bool = True) -> float:
         """Mean IoU over the classes, 0 to 1.
@@ -75,9 +95,19 @@ class Scores:
         Returns:
             The mean; NaN if no class is left.
         """
-        iou = self.iou if background else self.iou[1:]
-        values = np.nan_to_num(iou) if absent == "zero" else iou[~np.isnan(iou)]
-        return float(values.mean()) if values.size else float("nan")
+        return self.mean("iou", over="all" if absent == "zero" else "seen", background=background)
+
+    @property
+    def _hits(self) -> NDArray[np.int64]:
+        return np.diag(self.confusion)
+
+    @property
+    def _true(self) -> NDArray[np.int64]:
+        return np.asarray(self.confusion.sum(axis=1), np.int64)
+
+    @property
+    def _predicted(self) -> NDArray[np.int64]:
+        return np.asarray(self.confusion.sum(axis=0), np.int64)
 
 
 class RouteScores:
@@ -89,7 +119,7 @@ class RouteScores:
 
     def __init__(self, label_set: LabelSet) -> None:
         self._label_set = label_set
-        self._matrices: dict[Route, MulticlassConfusionMatrix] = {}
+        self._confusions: dict[Route, NDArray[np.int64]] = {}
         self._frames: dict[Route, int] = {}
 
     def update(self, route: Route, predicted: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
@@ -103,24 +133,14 @@ class RouteScores:
         Raises:
             ValueError: shapes that differ, or ids that are no class.
         """
-        if predicted.shape != labels.shape:
-            raise ValueError(f"a mask of {predicted.shape} cannot be scored on labels of {labels.shape}")
-        self._refuse_foreign("mask", predicted)
-        self._refuse_foreign("label map", labels[labels != UNLABELLED])
-        if route not in self._matrices:
-            # Ids are checked above, in a tenth of the time of torchmetrics' own check. Counts are this
-            # process's own: where several train, one of them may score alone.
-            self._matrices[route] = MulticlassConfusionMatrix(
-                len(self._label_set), ignore_index=UNLABELLED, validate_args=False, sync_on_compute=False
-            )
-            self._frames[route] = 0
-        self._matrices[route].update(_tensor(predicted), _tensor(labels))
-        self._frames[route] += 1
+        counted = confusion_matrix(predicted, labels, len(self._label_set))
+        self._confusions[route] = self._confusions.get(route, 0) + counted
+        self._frames[route] = self._frames.get(route, 0) + 1
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """The routes that have been counted."""
-        return tuple(self._matrices)
+        return tuple(self._confusions)
 
     def scores(self, route: Route) -> Scores:
         """The scores of one route so far.
@@ -128,15 +148,45 @@ class RouteScores:
         Raises:
             KeyError: if nothing was counted for it.
         """
-        confusion = self._matrices[route].compute().numpy().astype(np.int64)
-        return Scores(self._label_set, confusion, self._frames[route])
+        return Scores(self._label_set, self._confusions[route], self._frames[route])
 
-    def _refuse_foreign(self, what: str, ids: NDArray[np.uint8]) -> None:
-        if ids.size and ids.max() >= len(self._label_set):
-            raise ValueError(
-                f"the {what} holds class {ids.max()}, but there are {len(self._label_set)} classes: "
-                "do masks and labels use the same label set?"
-            )
+
+def confusion_matrix(
+    predicted: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int
+) -> NDArray[np.int64]:
+    """Pixels of one mask by true class (row) and predicted class (column), shape (C, C).
+
+    Args:
+        predicted: class ids, uint8, shape (H, W).
+        labels: class ids, uint8, same shape, 255 where unlabelled.
+        classes: how many there are.
+
+    Raises:
+        ValueError: shapes that differ, or ids that are no class.
+    """
+    if predicted.shape != labels.shape:
+        raise ValueError(f"a mask of {predicted.shape} cannot be scored on labels of {labels.shape}")
+    _refuse_foreign("mask", predicted, classes)
+    _refuse_foreign("label map", labels[labels != UNLABELLED], classes)
+    # Ids are checked above, in a tenth of the time of torchmetrics' own check.
+    counted = multiclass_confusion_matrix(
+        _tensor(predicted), _tensor(labels), classes, ignore_index=UNLABELLED, validate_args=False
+    )
+    return np.asarray(counted.numpy(), np.int64)
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    ratio = np.full(len(part), np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _refuse_foreign(what: str, ids: NDArray[np.uint8], classes: int) -> None:
+    if ids.size and ids.max() >= classes:
+        raise ValueError(
+            f"the {what} holds class {ids.max()}, but there are {classes} classes: "
+            "do masks and labels use the same label set?"
+        )
 
 
 def _tensor(ids: NDArray[np.uint8]) -> torch.Tensor:

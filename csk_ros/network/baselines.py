@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from csk_ros.modality import Modality, Route
 from csk_ros.network.backbones import build_encoder
 from csk_ros.network.base import ModalityFeatures, NetworkOutput, SegmentationNetwork
-from csk_ros.network.csknet import encoder_input
+from csk_ros.network.csknet import CSKNet, encoder_input
 from csk_ros.network.decoders import build_decoder, default_stride
 from csk_ros.network.encoder import STAGES
 
@@ -95,6 +95,20 @@ class SingleNet(SegmentationNetwork):
         super().__init__(num_classes, {"modality": self_modality.value, **arguments})
         self.modality = self_modality
         self.branch = _Branch(num_classes, self_modality, 3, arguments)
+
+    @classmethod
+    def from_csk(cls, network: CSKNet, modality: Modality) -> SingleNet:
+        """The part of a CSK-Net that runs on ``modality`` alone, with copies of its weights."""
+        route = _ALONE[modality]
+        arguments = network.architecture["arguments"]
+        wanted = ("backbone", "decoder", "output_stride", "padding", "decoder_width")
+        single = cls(network.num_classes, modality=modality, **{key: arguments[key] for key in wanted})
+        single.branch.encoder.load_state_dict(
+            {key: network.encoder.state_dict()[key] for key in single.branch.encoder.state_dict()}
+        )
+        single.branch.decoder.load_state_dict(network.decoders[modality.value].state_dict())
+        single.branch.head.load_state_dict(network.heads[route.value].state_dict())
+        return single
 
     @property
     def routes(self) -> frozenset[Route]:

@@ -40,13 +40,14 @@ class CSKNet(SegmentationNetwork):
         padding: of the backbone, see :func:`csk_ros.network.backbones.build_encoder`.
         decoder_width: channels of the decoders; ``None`` takes the decoder's own default.
         gate: ``own`` (the paper's figure) or ``concatenation``, see :class:`GatedSpectralUnit`.
-        exchange_stages: what is exchanged after each encoder stage; this and the next four as in
+        exchange_stages: what is exchanged after each encoder stage; this and the next five as in
             :class:`csk_ros.network.exchange.ExchangeSettings`.
         exchange_channels: ``alternate`` or ``gamma``.
         exchange_threshold: theta of the ``gamma`` rule.
         exchange_direction: ``both`` or ``ir_to_eo``.
         exchange_probability: chance per training batch; in evaluation fused passes are exchanged unless
             it is 0.
+        exchange_gradient: ``stop`` or ``flow``.
 
     Raises:
         ValueError: for an unknown name or value.
@@ -69,6 +70,7 @@ class CSKNet(SegmentationNetwork):
         exchange_threshold: float = 0.02,
         exchange_direction: str = "both",
         exchange_probability: float = 1.0,
+        exchange_gradient: str = "stop",
     ) -> None:
         output_stride = default_stride(decoder) if output_stride is None else output_stride
         super().__init__(
@@ -85,6 +87,7 @@ class CSKNet(SegmentationNetwork):
                 "exchange_threshold": exchange_threshold,
                 "exchange_direction": exchange_direction,
                 "exchange_probability": exchange_probability,
+                "exchange_gradient": exchange_gradient,
             },
         )
         self.exchange = ExchangeSettings(
@@ -93,6 +96,7 @@ class CSKNet(SegmentationNetwork):
             exchange_threshold,
             exchange_direction,
             exchange_probability,
+            exchange_gradient,
         )
         self.encoder = build_encoder(backbone, BOTH, output_stride=output_stride, padding=padding)
         for index in range(len(STAGES)):
@@ -156,7 +160,7 @@ class CSKNet(SegmentationNetwork):
                     m: foreign_mask(self.exchange, index, m, x, self._gamma(index, m))
                     for m, x in streams.items()
                 }
-                streams = exchange(streams, masks)
+                streams = exchange(streams, masks, self.exchange.gradient)
                 for modality, mask in masks.items():
                     if mask is not None:
                         foreign[modality][stage] = mask

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("none", "channel", "spatial", "mixed")
 CHANNEL_RULES = ("alternate", "gamma")
 DIRECTIONS = ("both", "ir_to_eo")
+GRADIENTS = ("stop", "flow")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ExchangeSettings:
         direction: ``both``, or ``ir_to_eo``, which leaves the IR stream as it is.
         probability: chance that a training batch is exchanged. In evaluation a fused pass is always exchanged
             unless this is 0, and a pass with one modality never.
+        gradient: ``stop`` makes exchanged features constants to the stream that receives them, so that what
+            is taught to EO never reaches IR's batch norms; ``flow`` lets gradients pass.
     """
 
     stages: tuple[str, str, str, str] = ("mixed", "mixed", "none", "none")
@@ -42,6 +45,7 @@ class ExchangeSettings:
     threshold: float = 0.02
     direction: str = "both"
     probability: float = 1.0
+    gradient: str = "stop"
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -51,6 +55,8 @@ class ExchangeSettings:
             raise ValueError(f"exchange channels: one of {', '.join(CHANNEL_RULES)}, not {self.channels!r}")
         if self.direction not in DIRECTIONS:
             raise ValueError(f"exchange direction: one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
+        if self.gradient not in GRADIENTS:
+            raise ValueError(f"exchange gradient: one of {', '.join(GRADIENTS)}, not {self.gradient!r}")
         if not 0 <= self.probability <= 1:
             raise ValueError(f"exchange probability: 0 to 1, not {self.probability}")
 
@@ -101,18 +107,22 @@ def _channel_mask(settings: ExchangeSettings, modality: Modality, x: Tensor, gam
     return half & (gamma.abs() < settings.threshold)
 
 
-def exchange(streams: dict[Modality, Tensor], masks: dict[Modality, Tensor | None]) -> dict[Modality, Tensor]:
+def exchange(
+    streams: dict[Modality, Tensor], masks: dict[Modality, Tensor | None], gradient: str = "flow"
+) -> dict[Modality, Tensor]:
     """Replace the masked features of each stream by the other stream's.
 
     Args:
         streams: the features of EO and IR, of one shape.
         masks: what :func:`foreign_mask` gave for each.
+        gradient: whether gradients ``flow`` through what is exchanged, or ``stop``.
 
     Returns:
         New streams; both read the old ones, so the order does not matter.
     """
-    other = {Modality.EO: Modality.IR, Modality.IR: Modality.EO}
+    given = {modality: x.detach() if gradient == "stop" else x for modality, x in streams.items()}
+    other = {Modality.EO: given[Modality.IR], Modality.IR: given[Modality.EO]}
     return {
-        modality: x if (mask := masks[modality]) is None else torch.where(mask, streams[other[modality]], x)
+        modality: x if (mask := masks[modality]) is None else torch.where(mask, other[modality], x)
         for modality, x in streams.items()
     }

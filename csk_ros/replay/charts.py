@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from csk_ros.replay.pictures import ROUTE_COLORS
+from csk_ros.evaluation.drawing import ROUTE_COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
+from csk_ros.evaluation.drawing import ROUTE_COLORS
 from csk_ros.inference.overlay import draw_overlay, grey8
-from csk_ros.modality import Route
 from csk_ros.replay.frames import played_frames
 from csk_ros.replay.recording import RecordingError
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from csk_ros.labels import LabelSet
     from csk_ros.replay.frames import PlayedFrame
     from csk_ros.replay.recording import Recording, Span
-
-ROUTE_COLORS = {Route.FUSED: "#1d5fa8", Route.IR_ONLY: "#c2500c", Route.EO_ONLY: "#2f7d32"}
 
 _OPACITY = 0.6
 _PANEL = (360, 270)  # width, height of one image in the video

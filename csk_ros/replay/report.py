@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
+from csk_ros.evaluation.drawing import ROUTE_COLORS
 from csk_ros.evaluation.metrics import RouteScores, Scores
 from csk_ros.modality import Route
 from csk_ros.replay import charts
 from csk_ros.replay.frames import played_frames
-from csk_ros.replay.pictures import ROUTE_COLORS
 from csk_ros.replay.recording import RecordingError, count_dropped, percentiles
 
 if TYPE_CHECKING:

@@ -39,24 +39,26 @@ class JoinedSamples:
     Args:
         parts: sets with one and the same label set.
         specs: what they were opened from, for messages.
+        size: height and width that every sample is resized to; None keeps its own.
 
     Raises:
         ValueError: if their label sets differ.
     """
 
-    def __init__(self, parts: list[SampleSet], specs: list[str]) -> None:
+    def __init__(self, parts: list[SampleSet], specs: list[str], size: tuple[int, int] | None = None) -> None:
         self.label_set: LabelSet = parts[0].label_set
         for part, spec in zip(parts, specs, strict=True):
             if part.label_set != self.label_set:
                 raise ValueError(f"the classes of {spec!r} differ from those of {specs[0]!r}")
         self._parts = parts
         self._index = [(part, i) for part in parts for i in range(len(part))]
+        self._size = size
         self._cache: list[Sample] | None = None
 
     @classmethod
-    def open(cls, specs: list[str], split: str | None) -> JoinedSamples:
+    def open(cls, specs: list[str], split: str | None, size: tuple[int, int] | None = None) -> JoinedSamples:
         """The samples of all ``specs``; raises what :func:`open_samples` raises."""
-        return cls([open_samples(spec, split) for spec in specs], specs)
+        return cls([open_samples(spec, split) for spec in specs], specs, size)
 
     def __len__(self) -> int:
         """The number of samples in all parts."""
@@ -72,7 +74,8 @@ class JoinedSamples:
             return self._cache[index]
         part, i = self._index[index]
         sample = part[i]
-        return replace(sample, ir=thermal_to_uint8(sample.ir), labels=_labels(sample))
+        sample = replace(sample, ir=thermal_to_uint8(sample.ir), labels=_labels(sample))
+        return sample if self._size is None else resized(sample, self._size)
 
     def load(self, workers: int, title: str) -> None:
         """Make and keep every sample, in ``workers`` processes, with progress on the terminal."""
@@ -96,6 +99,21 @@ class _Whole(Dataset[Sample]):
 
 def _unchanged(sample: Any) -> Any:
     return sample
+
+
+def resized(sample: Sample, size: tuple[int, int]) -> Sample:
+    """``sample`` at another height and width; images by area, labels from the nearest pixel."""
+    height, width = size
+
+    def shrink(image: NDArray[Any], method: int) -> Any:
+        return cv2.resize(image, (width, height), interpolation=method)
+
+    return replace(
+        sample,
+        eo=shrink(sample.eo, cv2.INTER_AREA),
+        ir=shrink(sample.ir, cv2.INTER_AREA),
+        labels=shrink(_labels(sample), cv2.INTER_NEAREST_EXACT),
+    )
 
 
 def thermal_to_uint8(ir: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -211,8 +229,8 @@ class SampleModule(LightningDataModule):
         self._start = {"epoch": 0, "used": 0}
         train = complete_specs(settings.train, settings.root)
         val = complete_specs(settings.val, settings.root)
-        self.train_samples = JoinedSamples.open(train, settings.train_split)
-        self.val_samples = JoinedSamples.open(val, settings.val_split)
+        self.train_samples = JoinedSamples.open(train, settings.train_split, settings.size)
+        self.val_samples = JoinedSamples.open(val, settings.val_split, settings.size)
         if self.train_samples.label_set != self.val_samples.label_set:
             raise ValueError("data.train and data.val have different classes")
 

@@ -37,6 +37,7 @@ class DataSettings:
         train_split: split of the training specs, where the data set has splits.
         val_split: split of the validation specs.
         test_split: split of the test specs.
+        size: height and width that every sample is resized to when it is loaded; null keeps its own.
         crop: height and width in pixels that the network is trained on; validation takes whole images.
         focus: chance that a crop is laid around a pixel of a random class that is not class 0.
         augmentation: how much training samples are changed; at ``scale`` 1 the whole image fills the crop.
@@ -53,6 +54,7 @@ class DataSettings:
     train_split: str | None = None
     val_split: str | None = None
     test_split: str | None = None
+    size: tuple[int, int] | None = None
     crop: tuple[int, int] = (240, 320)
     focus: float = 0.5
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -127,6 +129,87 @@ class LossSettings:
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
         _require(self.enet_offset > 1, "loss.enet_offset", self.enet_offset, "use more than 1")
+
+
+_LAYERS = ("layer1", "layer2", "layer3", "layer4", "aspp", "decoded")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """The EO teacher of the recipe ``csk``.
+
+    Attributes:
+        checkpoint: of a network that runs on EO alone; null trains one first, with the same data, backbone
+            and schedule, in the folder ``teacher`` of the run, and takes it from there when it is present.
+        epochs: of that training; null takes the run's own.
+    """
+
+    checkpoint: str | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class DistillationSettings:
+    """What the EO stream learns from the teacher (recipe ``csk``); every value is a reconstruction's choice.
+
+    Attributes:
+        pixel: factor of the loss on the EO head's logits; 0 switches it off.
+        temperature: of that loss.
+        feature: factor of the loss on features, the mean over ``layers``; 0 switches it off.
+        feature_temperature: of that loss.
+        layers: ``layer1`` to ``layer4`` (the encoder's stages), ``aspp``, ``decoded``.
+    """
+
+    pixel: float = 2.0
+    temperature: float = 2.0
+    feature: float = 0.1
+    feature_temperature: float = 4.0
+    layers: tuple[str, ...] = ("layer1", "layer2", "aspp")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a teacher is needed at all."""
+        return self.pixel > 0 or self.feature > 0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        for name in ("pixel", "feature"):
+            _require(getattr(self, name) >= 0, f"distillation.{name}", getattr(self, name), "use 0 or more")
+        for name in ("temperature", "feature_temperature"):
+            value = getattr(self, name)
+            _require(value > 0, f"distillation.{name}", value, "use a positive number")
+        known = bool(self.layers) and set(self.layers) <= set(_LAYERS)
+        _require(known, "distillation.layers", self.layers, f"use some of {', '.join(_LAYERS)}")
+
+
+@dataclass(frozen=True)
+class ContrastSettings:
+    """Pixel-to-pixel contrast across the modalities (recipe ``csk``), as a reconstruction.
+
+    Attributes:
+        weight: factor of the loss; 0 switches it off.
+        layer: which features are projected, as in :class:`DistillationSettings`.
+        temperature: tau.
+        dimensions: of the projections.
+        anchors: greatest number of pixels per class, modality and step; half of them are hard.
+        warmup: share of the steps before the loss is switched on.
+    """
+
+    weight: float = 0.1
+    layer: str = "layer3"
+    temperature: float = 0.1
+    dimensions: int = 256
+    anchors: int = 64
+    warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        _require(self.weight >= 0, "contrast.weight", self.weight, "use 0 or more")
+        _require(self.layer in _LAYERS, "contrast.layer", self.layer, f"use one of {', '.join(_LAYERS)}")
+        _require(self.temperature > 0, "contrast.temperature", self.temperature, "use a positive number")
+        _require(self.anchors >= 2, "contrast.anchors", self.anchors, "use 2 or more")
+        _require(self.dimensions >= 1, "contrast.dimensions", self.dimensions, "use 1 or more")
+        _require(0 <= self.warmup <= 1, "contrast.warmup", self.warmup, "use 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -209,9 +292,14 @@ class TrainSettings:
 
     Attributes:
         output: the run's own folder; it must not exist yet, unless the run is resumed.
+        recipe: ``supervised`` (cross entropy on every head of any network) or ``csk`` (CSK-Net, with an EO
+            teacher and contrast).
         data: see :class:`DataSettings`.
         network: see :class:`NetworkSettings`.
         loss: see :class:`LossSettings`.
+        teacher: see :class:`TeacherSettings`.
+        distillation: see :class:`DistillationSettings`.
+        contrast: see :class:`ContrastSettings`.
         optimizer: see :class:`OptimizerSettings`.
         loop: see :class:`LoopSettings`.
         seed: of every random choice.
@@ -220,8 +308,12 @@ class TrainSettings:
 
     output: str
     data: DataSettings
+    recipe: Literal["supervised", "csk"] = "supervised"
     network: NetworkSettings = field(default_factory=NetworkSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     seed: int = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csk_ros.labels import LabelSet
-    from csk_ros.network import Network, Normalisation
+    from csk_ros.network import Network, NetworkOutput, Normalisation
     from csk_ros.training.samples import Batch
     from csk_ros.training.settings import OptimizerSettings, TrainSettings
 
@@ -94,11 +94,18 @@ class SupervisedModule(LightningModule):
         modalities = tuple(m for m in Modality if any(m in route.modalities for route in self.routes))
         output = self.network.forward_heads(**self.inputs(batch, modalities))
         losses = head_losses(output.logits, batch["labels"], self._class_weights)
+        extra = self.extra_losses(output, batch)
         parts = {f"loss/{route.value}": loss.detach() for route, loss in losses.items()}
+        parts |= {f"loss/{name}": loss.detach() for name, loss in extra.items()}
         self.log_dict(parts, sync_dist=True)
-        total = torch.stack([self._factors[route] * loss for route, loss in losses.items()]).sum()
+        weighted = [self._factors[route] * loss for route, loss in losses.items()]
+        total = torch.stack([*weighted, *extra.values()]).sum()
         self.log("loss", total.detach(), sync_dist=True)
         return total
+
+    def extra_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:  # noqa: ARG002 (a recipe's)
+        """The weighted losses that a recipe adds to the heads', by name."""
+        return {}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's counts."""
@@ -141,7 +148,7 @@ class SupervisedModule(LightningModule):
             id(parameter) for module in _backbone_modules(self.network) for parameter in module.parameters()
         }
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for parameter in self.network.parameters():
+        for parameter in self.parameters():
             if parameter.requires_grad:
                 groups.setdefault((id(parameter) in backbone, parameter.ndim > 1), []).append(parameter)
         optimizer = torch.optim.AdamW(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -114,3 +116,26 @@ def test_sample_without_labels():
 def test_senseless_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Augmentation(**bad)
+
+
+@pytest.mark.parametrize("switch", ["darkness", "blackout", "washout"])
+def test_bad_light_spoils_the_optical_image_alone(switch):
+    sample = blocks(3, 64, 96)
+    out = augment(sample, np.random.default_rng(0), replace(NOTHING, **{switch: 1.0}))
+    assert np.array_equal(out.ir, sample.ir)
+    assert np.array_equal(out.labels, sample.labels)
+    before, after = sample.eo.astype(float), out.eo.astype(float)
+    if switch == "washout":
+        contrast = np.corrcoef(before.ravel(), after.ravel())[0, 1] * after.std() / before.std()
+        assert contrast < 0.55
+    else:
+        assert after.mean() < before.mean() * (0.65 if switch == "darkness" else 0.06)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_chances_are_kept_apart(seed):
+    sample = blocks(3, 64, 64)
+    both = replace(NOTHING, blackout=0.5, darkness=0.5)
+    out = augment(sample, np.random.default_rng(seed), both)
+    assert out.eo.mean() < 0.65 * sample.eo.mean()

@@ -99,3 +99,16 @@ def test_real_frames(shared):
     assert sample.ir.shape == sample.labels.shape == (480, 640)
     assert sample.labels.max() < len(MFNET)
     assert sample.stamp_ns == 700_000_000
+
+
+def test_a_split_may_be_ranges_of_ids(root):
+    for name in ("00003D", "00010D"):
+        for folder in ("images", "labels"):
+            (root / folder / f"{name}.png").write_bytes((root / folder / "00001D.png").read_bytes())
+    names = [s.name for s in MFNetSamples(root, "00002N-00009N+00001D-00009D")]
+    assert names == ["00002N", "00001D", "00003D"]
+    assert [s.name for s in MFNetSamples(root, "00010D-00010D")] == ["00010D"]
+    with pytest.raises(ValueError, match=r"00004D-00009D holds no image.*00001D to 00010D"):
+        MFNetSamples(root, "00004D-00009D")
+    with pytest.raises(ValueError, match="holds no image"):
+        MFNetSamples(root, "00001D-00002N")

@@ -47,6 +47,29 @@ def test_scores_agree_with_counting_sets_of_pixels(pairs):
     assert scores.confusion.sum() == labelled.sum()
 
 
+@settings(max_examples=60, deadline=None)
+@given(_masks, _labels)
+def test_accuracy_and_f1_agree_with_counting_pixels(predicted, labels):
+    scores = _scores((predicted, labels))
+    for c in range(4):
+        mine, true = (predicted == c) & (labels != 255), labels == c
+        hits, misses, false = (mine & true).sum(), (true & ~mine).sum(), (mine & ~true).sum()
+        found = hits / (hits + misses) if true.any() else np.nan
+        assert scores.accuracy[c] == pytest.approx(found, nan_ok=True)
+        f1 = hits / (hits + (misses + false) / 2) if (true | mine).any() else np.nan
+        assert scores.f1[c] == pytest.approx(f1, nan_ok=True)
+
+
+def test_means_by_hand():
+    scores = _scores(([[0, 0, 1, 2, 2]], [[0, 0, 1, 1, 255]]))  # recall 1, 1/2; F1 1, 2/3, 0
+    assert scores.mean("accuracy") == pytest.approx(0.75)
+    assert scores.mean("accuracy", over="all") == pytest.approx(1.5 / 4)
+    assert scores.mean("accuracy", background=False) == pytest.approx(0.5)
+    assert scores.mean("f1") == pytest.approx((1 + 2 / 3) / 2)
+    assert scores.mean("f1", over="seen") == pytest.approx((1 + 2 / 3) / 3)
+    assert scores.mean("f1", over="all", background=False) == pytest.approx(2 / 9)
+
+
 def test_rows_are_truth_and_columns_are_predictions():
     scores = _scores(([[1, 1, 0]], [[0, 0, 0]]))
     assert scores.confusion[0].tolist() == [1, 2, 0, 0]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from csk_ros.modality import Modality, Route
-from csk_ros.network import ARCHITECTURES, CSKNet, build_network, fold_batch_norms
+from csk_ros.network import ARCHITECTURES, CSKNet, SingleNet, build_network, fold_batch_norms
 from csk_ros.network.gate import GatedSpectralUnit
 
 EO, IR = Modality.EO, Modality.IR
@@ -300,3 +300,30 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_an_unknown_network_is_refused():
     with pytest.raises(ValueError, match="unknown network 'unet': use one of csk, early, late, single"):
         build_network("unet", num_classes=3)
+
+
+@pytest.mark.parametrize("modality", [EO, IR])
+def test_a_single_network_can_be_taken_out_of_a_csk_net(modality):
+    torch.manual_seed(0)
+    network = build_network("csk", num_classes=4, decoder_width=16).eval()
+    single = SingleNet.from_csk(network, modality).eval()
+    image = {modality.value: _images()[modality.value]}
+    with torch.no_grad():
+        torch.testing.assert_close(single(**image), network(**image))
+    single.branch.head.bias.data.add_(1.0)
+    with torch.no_grad():
+        assert not torch.allclose(single(**image), network(**image))
+
+
+@pytest.mark.parametrize("gradient", ["stop", "flow"])
+def test_exchanged_features_pass_gradients_only_if_told_to(gradient):
+    torch.manual_seed(0)
+    network = build_network("csk", num_classes=4, decoder_width=16, exchange_gradient=gradient).train()
+    images = _images(batch=2)
+    network.forward_heads(**images).logits[Route.EO_ONLY].sum().backward()
+    reached = [
+        name
+        for name, parameter in network.encoder.named_parameters()
+        if ".ir." in name and parameter.grad is not None and parameter.grad.abs().max() > 0
+    ]
+    assert bool(reached) == (gradient == "flow")

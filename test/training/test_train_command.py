@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from csk_ros.cli.main import main
-from csk_ros.cli.train import read_settings
 from csk_ros.share import share_path
+from csk_ros.training.reading import read_settings
 
 CONFIGS = sorted(share_path("config/train").glob("*.yaml"))
 SETS = ("mfnet", "msrs", "fmb", "mvseg", "pst900")
@@ -96,7 +96,7 @@ def test_a_base_is_read_first(tmp_path):
     [
         ("base: other.yaml", [], "base .*other.yaml does not exist"),
         ("base: top.yaml", [], "leads back to itself"),
-        ("a: [", [], "is no YAML"),
+        ("a: [", [], "is not YAML"),
         ("seed: 1", ["--base=x"], "a base stands in a file"),
     ],
 )
