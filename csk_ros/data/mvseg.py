@@ -1,9 +1,9 @@
 """MVSeg, also called MVSS (Ji et al., CVPR 2023): videos of which some frames are labelled.
 
 Layout, file names and classes are those that the authors' loader reads (jiwei0921/MVSS-Baseline): the
-videos of a split stand in ``<split>.txt``; the frame ``00237`` of a video is ``00237v``, ``00237i``, ``00237l``.
-Frames without labels are left out. 0 is one of the 26 classes, as in that loader, which also turns 255 into the last
-class; here 255 is unlabelled, as everywhere.
+videos of a split stand in ``<split>.txt``; the frame ``00237`` of a video is ``00237v``, ``00237i``,
+``00237l``. Frames without labels are left out. 0 is one of the 26 classes, as in that loader, which also
+turns 255 into the last class; here 255 is unlabelled, as everywhere.
 """
 
 from __future__ import annotations
