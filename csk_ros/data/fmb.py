@@ -14,6 +14,7 @@ FMB_LAYOUT = SplitFolders(
         title="FMB",
         tree="<train|test>/Visible/NAME.png\n<train|test>/Infrared/NAME.png\n<train|test>/Label/NAME.png",
         label_set=FMB,
+        splits="train 1220, test 280",
         first_id=1,
     ),
     {"eo": "Visible", "ir": "Infrared", "labels": "Label"},

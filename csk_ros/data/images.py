@@ -19,7 +19,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
-_PALETTE = 3  # the colour type of a PNG whose pixels are indices
+_PALETTE = b"\x03"  # the colour type of a PNG whose pixels are indices
+_GREY_STEP = {1: 255, 2: 85, 4: 17}  # a decoder spreads grey of fewer bits over 0 to 255
 _JPEG_SPREAD = 8  # levels by which lossy compression may part the channels of a grey picture
 
 
@@ -113,15 +114,18 @@ def decode(path: Path, *, palette_indices: bool = False) -> NDArray[Any]:
     """
     data = path.read_bytes()
     _require_end(data, path)
-    levels = 1
-    if palette_indices and data.startswith(_PNG) and data[25] == _PALETTE:
-        levels = 255 // (2 ** data[24] - 1)  # a decoder spreads grey of fewer bits over 0 to 255
+    spread = 1
+    if palette_indices and data.startswith(_PNG) and data[25:26] == _PALETTE:
+        spread = _GREY_STEP.get(data[24], 1)
         data = _without_palette(data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # a size beyond reason
+        raise ImageFileError(f"{path} is not an image: {error.err}; fetch it again") from error
     if image is None:
         raise ImageFileError(f"{path} is not an image that can be decoded: fetch it again")
     pixels: NDArray[Any] = image
-    return pixels // np.uint8(levels) if levels > 1 else pixels
+    return pixels // np.uint8(spread) if spread > 1 else pixels
 
 
 def _require_end(data: bytes, path: Path) -> None:

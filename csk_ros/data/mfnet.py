@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from csk_ros.data.images import read_ids, read_rgbt
+from csk_ros.data.paired import Format, Frame, Listing, images_in, read_list
 from csk_ros.data.sample import Sample, checked_index, frame_stamp_ns
 from csk_ros.labels import MFNET, UNLABELLED, LabelSet
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_TREE = (
+    "<split>.txt (one NAME per line)\n"
+    "images/NAME.png (channels R, G, B, thermal; NAME ends in D or N)\n"
+    "labels/NAME.png"
+)
 _RANGES = re.compile(r"\d+[DN]-\d+[DN](\+\d+[DN]-\d+[DN])*")
 
 
@@ -137,3 +144,51 @@ class MFNetSamples:
                 f"{self._labels_path(name)} holds the ids {foreign}: MFNet has 0 to "
                 f"{len(self.label_set) - 1}, and {UNLABELLED} for unlabelled"
             )
+
+
+@dataclass(frozen=True)
+class MFNetFolders:
+    """The layout of MFNet, for those who look at files: an optical and a thermal image in one file.
+
+    Attributes:
+        format: what the files hold.
+    """
+
+    format: Format
+
+    def matches(self, root: Path) -> bool:
+        """Whether both folders are there."""
+        return (root / "images").is_dir() and (root / "labels").is_dir()
+
+    def listing(self, root: Path) -> Listing:
+        """A frame for every name that stands in a folder or a list."""
+        lists = {path.stem: read_list(path) for path in sorted(root.glob("*.txt"))}
+        splits = {
+            split: tuple(_frame(root, name) for name in names)
+            for split, names in lists.items()
+            if names is not None
+        }
+        listed = {frame.name for frames in splits.values() for frame in frames}
+        names = sorted({*images_in(root / "images"), *images_in(root / "labels")} - listed)
+        return Listing(splits, tuple(_frame(root, name) for name in names))
+
+
+def _frame(root: Path, name: str) -> Frame:
+    image = root / "images" / f"{name}.png"
+    return Frame(name, {"eo": image, "ir": image, "labels": root / "labels" / f"{name}.png"})
+
+
+MFNET_LAYOUT = MFNetFolders(
+    Format(
+        kind="mfnet",
+        title="MFNet",
+        tree=_TREE,
+        label_set=MFNET,
+        splits="train, val, test, their day and night parts, and ranges of ids",
+        read={
+            "eo": lambda path: np.ascontiguousarray(read_rgbt(path)[..., :3]),
+            "ir": lambda path: np.ascontiguousarray(read_rgbt(path)[..., 3]),
+            "labels": read_ids,
+        },
+    )
+)

@@ -13,6 +13,7 @@ MSRS_LAYOUT = SplitFolders(
         title="MSRS",
         tree="<train|test>/vi/NAME.png\n<train|test>/ir/NAME.png\n<train|test>/Segmentation_labels/NAME.png",
         label_set=MFNET,
+        splits="train 1083, test 361",
     ),
     {"eo": "vi", "ir": "ir", "labels": "Segmentation_labels"},
 )

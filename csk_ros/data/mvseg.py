@@ -1,9 +1,9 @@
 """MVSeg, also called MVSS (Ji et al., CVPR 2023): videos of which some frames are labelled.
 
-Layout, file names and classes are those that the authors' loader reads (jiwei0921/MVSS-Baseline): the
-videos of a split stand in ``<split>.txt``; the frame ``00237`` of a video is ``00237v``, ``00237i``,
-``00237l``. Frames without labels are left out. 0 is one of the 26 classes, as in that loader, which also
-turns 255 into the last class; here 255 is unlabelled, as everywhere.
+Layout, file names and classes are those that the authors' loader reads (jiwei0921/MVSS-Baseline): the videos
+of a split stand in ``<split>.txt``; the frame ``00237`` of a video is ``00237v``, ``00237i``, ``00237l``.
+Frames without labels are left out. 0 is one of the 26 classes, as in that loader, which also turns 255 into
+the last class; here 255 is unlabelled, as everywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from csk_ros.data.paired import Format, Frame, Listing, folders_in, images_in
+from csk_ros.data.paired import Format, Frame, Listing, folders_in, images_in, read_list
 from csk_ros.labels import MVSEG
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ class VideoFolders:
         return Listing(splits, tuple(f for name in videos if name not in listed for f in videos[name]))
 
 
-def read_list(path: Path) -> list[str] | None:
-    """The entries of a list, one per line; None if the file is a text and no list."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    if any(len(line.split()) > 1 for line in lines):
-        return None
-    return [line for line in lines if line]
-
-
 def _frames(video: Path) -> tuple[Frame, ...]:
     found = {role: images_in(video / folder) for role, folder in _FOLDERS.items()}
     return tuple(_frame(video, name[:-1], found) for name in found["labels"])
@@ -91,5 +83,6 @@ MVSEG_LAYOUT = VideoFolders(
             "data/VIDEO/label/NUMBERl.png"
         ),
         label_set=MVSEG,
+        splits="train 2241, val 378, test 926 labelled frames; lists of its own, such as test_night",
     )
 )

@@ -74,6 +74,7 @@ class Format:
         title: its name.
         tree: its folders and files, one per line.
         label_set: the classes.
+        splits: those that are published.
         first_id: the id that files hold for the first class; smaller ones are unlabelled.
         read: reads the file of each role.
     """
@@ -82,6 +83,7 @@ class Format:
     title: str
     tree: str
     label_set: LabelSet
+    splits: str
     first_id: int = 0
     read: Mapping[Role, Callable[[Path], NDArray[np.uint8] | NDArray[np.uint16]]] = field(
         default_factory=lambda: {"eo": read_eo, "ir": read_ir, "labels": read_ids}
@@ -255,6 +257,14 @@ def images_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+
+
+def read_list(path: Path) -> list[str] | None:
+    """The entries of a list, one per line; None if the file is a text and no list."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    if any(len(line.split()) > 1 for line in lines):
+        return None
+    return [line for line in lines if line]
 
 
 def size_text(image: NDArray[np.uint8] | NDArray[np.uint16]) -> str:

@@ -13,6 +13,7 @@ PST900_LAYOUT = SplitFolders(
         title="PST900",
         tree="<train|test>/rgb/NAME.png\n<train|test>/thermal/NAME.png\n<train|test>/labels/NAME.png",
         label_set=PST900,
+        splits="train, test, of 894 pairs in all",
     ),
     {"eo": "rgb", "ir": "thermal", "labels": "labels"},
 )

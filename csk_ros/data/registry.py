@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csk_ros.data.fmb import FMB_LAYOUT
-from csk_ros.data.mfnet import MFNetSamples
+from csk_ros.data.mfnet import MFNET_LAYOUT, MFNetSamples
 from csk_ros.data.msrs import MSRS_LAYOUT
 from csk_ros.data.mvseg import MVSEG_LAYOUT
 from csk_ros.data.paired import ALL, PairedSamples
@@ -37,7 +37,7 @@ def open_samples(spec: str, split: str | None = None) -> SampleSet:
     if kind in _PAIRED:
         return PairedSamples(_PAIRED[kind], _required(kind, rest), split or ALL)
     if kind not in _KINDS:
-        usage = ("mfnet:ROOT", *(f"{paired}:ROOT" for paired in _PAIRED), _SCENES_USAGE)
+        usage = (*(f"{folders}:ROOT" for folders in LAYOUTS), SCENES_USAGE)
         raise ValueError(f"unknown data {spec!r}: write one of {', '.join(usage)}")
     return _KINDS[kind](rest, split)
 
@@ -89,4 +89,8 @@ _KINDS: dict[str, Callable[[str, str | None], SampleSet]] = {"mfnet": _open_mfne
 _PAIRED: dict[str, Layout] = {
     layout.format.kind: layout for layout in (MSRS_LAYOUT, FMB_LAYOUT, MVSEG_LAYOUT, PST900_LAYOUT)
 }
-_SCENES_USAGE = "scenes:seed=3,frames=200,light=night-to-day,rate=10"
+LAYOUTS: dict[str, Layout] = {"mfnet": MFNET_LAYOUT, **_PAIRED}
+"""The data sets that are folders of files, by kind."""
+
+SCENES_USAGE = "scenes:seed=3,frames=200,light=night-to-day,rate=10"
+"""An example of scenes."""
