@@ -264,11 +264,21 @@ def test_chances_are_kept_apart(seed):
     assert out.eo.mean() < 0.65 * sample.eo.mean()
 
 
-def test_chances_are_frequencies():
+@pytest.mark.parametrize("switch", ["flip", "darkness", "night", "blackout", "washout", "motion_blur"])
+def test_a_chance_is_a_frequency(switch):
     sample = blocks(3, 48, 64)
-    changes = replace(NOTHING, blackout=0.2, night=0.1)
-    changed = [
-        not np.array_equal(augment(sample, np.random.default_rng(i), changes).eo, sample.eo)
-        for i in range(600)
-    ]
-    assert np.mean(changed) == pytest.approx(0.3, abs=0.07)
+    changes = replace(NOTHING, **{switch: 0.3})
+    outs = [augment(sample, np.random.default_rng(i), changes).eo for i in range(300)]
+    assert np.mean([not np.array_equal(eo, sample.eo) for eo in outs]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_blackout_night_and_darkness_share_one_chance():
+    grey = Sample(np.full((32, 32, 3), 200, np.uint8), np.zeros((32, 32), np.uint8), None, "grey", 0)
+    changes = replace(NOTHING, blackout=0.3, night=0.3, darkness=0.3)
+    outs = [augment(grey, np.random.default_rng(i), changes).eo.astype(float) for i in range(300)]
+    bright = [eo.mean() == 200 for eo in outs]
+    black = [eo.mean() < 0.04 * 200 + 2 for eo in outs]
+    tinted = [not b and np.ptp(eo.mean(axis=(0, 1))) > 2 for eo, b in zip(outs, black, strict=True)]
+    assert np.mean(bright) == pytest.approx(0.1, abs=0.06)
+    assert np.mean(black) == pytest.approx(0.3, abs=0.1)
+    assert np.mean(tinted) == pytest.approx(0.25, abs=0.1)
