@@ -20,7 +20,7 @@ ALLOWED = {
     "training": {"evaluation", "inference", "data", "network"},
     "ros": {"perception", "inference"},
     "replay": {"perception", "inference", "evaluation", "data"},
-    "cli": {"training", "evaluation", "replay", "ros"},
+    "cli": {"training", "evaluation", "replay", "data", "ros"},
 }
 FOREIGN = {  # third-party packages that a room must do without
     "network": {"rclpy", "lightning", "sensor_msgs", "rosbags"},

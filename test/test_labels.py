@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from csk_ros.labels import MFNET, UNLABELLED, LabelSet
+from csk_ros.labels import FMB, MFNET, MVSEG, PST900, UNLABELLED, LabelSet
 
 
 def test_mfnet_has_nine_classes_in_the_published_order():
@@ -44,9 +44,11 @@ def test_malformed_document_says_what_it_needs(document):
         LabelSet.from_dict(document)
 
 
-def test_mfnet_colors_are_bright_and_far_apart_and_background_is_clear():
-    colors = np.array(MFNET.colors, int)
-    assert not colors[0].any()
-    assert (colors[1:].max(axis=1) >= 200).all()
+@pytest.mark.parametrize("label_set", [MFNET, FMB, MVSEG, PST900])
+def test_colors_are_bright_and_far_apart_and_background_is_clear(label_set):
+    colors = np.array(label_set.colors, int)
+    clear = [name == "background" for name in label_set.names]
+    assert not colors[clear].any()
+    assert (colors[np.logical_not(clear)].max(axis=1) >= 200).all()
     apart = np.abs(colors[:, None] - colors[None]).sum(axis=2) + 999 * np.eye(len(colors), dtype=int)
     assert apart.min() >= 120

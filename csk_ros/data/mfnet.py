@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from csk_ros.data.images import read_ids, read_rgbt
+from csk_ros.data.paired import Format, Frame, Listing, images_in, read_list
 from csk_ros.data.sample import Sample, checked_index, frame_stamp_ns
 from csk_ros.labels import MFNET, UNLABELLED, LabelSet
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_TREE = (
+    "<split>.txt (one NAME per line)\n"
+    "images/NAME.png (channels R, G, B, thermal; NAME ends in D or N)\n"
+    "labels/NAME.png"
+)
 _RANGES = re.compile(r"\d+[DN]-\d+[DN](\+\d+[DN]-\d+[DN])*")
 
 
@@ -56,8 +63,8 @@ class MFNetSamples:
         """
         index = checked_index(index, len(self))
         name = self._names[index]
-        image = _read(self._image_path(name), channels=4)
-        labels = _read(self._labels_path(name), channels=1)
+        image = read_rgbt(self._image_path(name))
+        labels = read_ids(self._labels_path(name))
         if labels.shape != image.shape[:2]:
             raise ValueError(
                 f"{self._labels_path(name)} is {labels.shape[1]}x{labels.shape[0]} but its image is "
@@ -65,7 +72,7 @@ class MFNetSamples:
             )
         self._require_known_ids(labels, name)
         return Sample(
-            eo=np.ascontiguousarray(image[..., 2::-1]),
+            eo=np.ascontiguousarray(image[..., :3]),
             ir=np.ascontiguousarray(image[..., 3]),
             labels=labels,
             name=name,
@@ -139,18 +146,49 @@ class MFNetSamples:
             )
 
 
-def _read(path: Path, *, channels: int) -> NDArray[np.uint8]:
-    """The PNG at ``path`` as it is, checked to be 8 bit and of so many channels."""
-    try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:  # an empty file
-        raise ValueError(f"{path} is not an image: {error.err}; fetch it again") from error
-    if image is None:
-        raise ValueError(f"{path} is not an image that can be decoded: fetch it again")
-    found = 1 if image.ndim == 2 else image.shape[2]
-    if found != channels or image.dtype != np.uint8:
-        raise ValueError(
-            f"{path} has {found} channels of {image.dtype}: {channels} of uint8 were expected "
-            "(images are R, G, B, thermal; labels are grey)"
-        )
-    return image.astype(np.uint8, copy=False)
+@dataclass(frozen=True)
+class MFNetFolders:
+    """The layout of MFNet, for those who look at files: an optical and a thermal image in one file.
+
+    Attributes:
+        format: what the files hold.
+    """
+
+    format: Format
+
+    def matches(self, root: Path) -> bool:
+        """Whether both folders are there."""
+        return (root / "images").is_dir() and (root / "labels").is_dir()
+
+    def listing(self, root: Path) -> Listing:
+        """A frame for every name that stands in a folder or a list."""
+        lists = {path.stem: read_list(path) for path in sorted(root.glob("*.txt"))}
+        splits = {
+            split: tuple(_frame(root, name) for name in names)
+            for split, names in lists.items()
+            if names is not None
+        }
+        listed = {frame.name for frames in splits.values() for frame in frames}
+        names = sorted({*images_in(root / "images"), *images_in(root / "labels")} - listed)
+        return Listing(splits, tuple(_frame(root, name) for name in names))
+
+
+def _frame(root: Path, name: str) -> Frame:
+    image = root / "images" / f"{name}.png"
+    return Frame(name, {"eo": image, "ir": image, "labels": root / "labels" / f"{name}.png"})
+
+
+MFNET_LAYOUT = MFNetFolders(
+    Format(
+        kind="mfnet",
+        title="MFNet",
+        tree=_TREE,
+        label_set=MFNET,
+        splits="train, val, test, their day and night parts, and ranges of ids",
+        read={
+            "eo": lambda path: np.ascontiguousarray(read_rgbt(path)[..., :3]),
+            "ir": lambda path: np.ascontiguousarray(read_rgbt(path)[..., 3]),
+            "labels": read_ids,
+        },
+    )
+)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csk_ros.data.mfnet import MFNetSamples
+from csk_ros.data.fmb import FMB_LAYOUT
+from csk_ros.data.mfnet import MFNET_LAYOUT, MFNetSamples
+from csk_ros.data.msrs import MSRS_LAYOUT
+from csk_ros.data.mvseg import MVSEG_LAYOUT
+from csk_ros.data.paired import ALL, PairedSamples
+from csk_ros.data.pst900 import PST900_LAYOUT
 from csk_ros.data.synthetic import SceneDrive, SceneDrives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from csk_ros.data.paired import Layout
     from csk_ros.data.sample import SampleSet
 
 
@@ -17,8 +23,9 @@ def open_samples(spec: str, split: str | None = None) -> SampleSet:
     """The data set that ``spec`` names.
 
     Args:
-        spec: ``mfnet:ROOT``, or ``scenes:KEY=VALUE,...`` with the keys seed, drives, frames, height,
-            width, rate, light, fog, ir_bits (see :class:`~csk_ros.data.synthetic.SceneDrive`;
+        spec: ``mfnet:ROOT``, ``msrs:ROOT``, ``fmb:ROOT``, ``mvseg:ROOT``, ``pst900:ROOT``, or
+            ``scenes:KEY=VALUE,...`` with the keys seed, drives, frames, height, width, rate, light, fog,
+            ir_bits (see :class:`~csk_ros.data.synthetic.SceneDrive`;
             ``drives=N`` puts N drives of ``frames`` each behind one another, from ``seed`` on).
         split: part of the data set; None is all of it. Scenes have no splits: take other seeds.
 
@@ -27,15 +34,22 @@ def open_samples(spec: str, split: str | None = None) -> SampleSet:
         FileNotFoundError: the data set, or a file of it, is missing.
     """
     kind, _, rest = spec.partition(":")
+    if kind in _PAIRED:
+        return PairedSamples(_PAIRED[kind], _required(kind, rest), split or ALL)
     if kind not in _KINDS:
-        raise ValueError(f"unknown data {spec!r}: write one of {', '.join(_USAGE)}")
+        usage = (*(f"{folders}:ROOT" for folders in LAYOUTS), SCENES_USAGE)
+        raise ValueError(f"unknown data {spec!r}: write one of {', '.join(usage)}")
     return _KINDS[kind](rest, split)
 
 
 def _open_mfnet(root: str, split: str | None) -> SampleSet:
+    return MFNetSamples(_required("mfnet", root), split or ALL)
+
+
+def _required(kind: str, root: str) -> str:
     if not root:
-        raise ValueError("mfnet: needs a folder: write mfnet:ROOT")
-    return MFNetSamples(root, split or "all")
+        raise ValueError(f"{kind}: needs a folder: write {kind}:ROOT")
+    return root
 
 
 def _open_scenes(text: str, split: str | None) -> SampleSet:
@@ -72,4 +86,11 @@ _SCENE_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "ir_bits": ("ir_bits", int),
 }
 _KINDS: dict[str, Callable[[str, str | None], SampleSet]] = {"mfnet": _open_mfnet, "scenes": _open_scenes}
-_USAGE = ("mfnet:ROOT", "scenes:seed=3,frames=200,light=night-to-day,rate=10")
+_PAIRED: dict[str, Layout] = {
+    layout.format.kind: layout for layout in (MSRS_LAYOUT, FMB_LAYOUT, MVSEG_LAYOUT, PST900_LAYOUT)
+}
+LAYOUTS: dict[str, Layout] = {"mfnet": MFNET_LAYOUT, **_PAIRED}
+"""The data sets that are folders of files, by kind."""
+
+SCENES_USAGE = "scenes:seed=3,frames=200,light=night-to-day,rate=10"
+"""An example of scenes."""

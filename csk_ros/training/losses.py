@@ -11,7 +11,7 @@ from csk_ros.labels import UNLABELLED
 from csk_ros.training.distributed import mean_over_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -42,24 +42,6 @@ def head_losses(
 ) -> dict[Route, torch.Tensor]:
     """The cross entropy of each head; shapes as in :func:`cross_entropy`."""
     return {route: cross_entropy(head.float(), labels, weight) for route, head in logits.items()}
-
-
-def class_frequencies(label_maps: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:
-    """Share of each class among the labelled pixels, shape (num_classes,), summing to 1.
-
-    Raises:
-        ValueError: if no pixel is labelled, or an id is neither a class nor 255.
-    """
-    counts = np.zeros(256, dtype=np.int64)
-    for label_map in label_maps:
-        counts += np.bincount(label_map.ravel(), minlength=256)
-    strange = [i for i in np.flatnonzero(counts) if num_classes <= i != UNLABELLED]
-    if strange:
-        raise ValueError(f"the labels hold the id {strange[0]}, but there are only {num_classes} classes")
-    known = counts[:num_classes]
-    if not known.any():
-        raise ValueError("the training samples hold no labelled pixel")
-    return known / known.sum()
 
 
 def enet_weights(frequencies: NDArray[np.float64], offset: float = 1.02) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tqdm.auto import tqdm
 
 from csk_ros import __version__
+from csk_ros.data.statistics import class_frequencies
 from csk_ros.evaluation.routes import score_routes
 from csk_ros.modality import Modality
 from csk_ros.network import (
@@ -35,7 +36,7 @@ from csk_ros.training.callbacks import SaveBestAndLast, SeedSteps, ShowProgress,
 from csk_ros.training.card import write_card
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
 from csk_ros.training.distributed import is_main_process, launched_processes
-from csk_ros.training.losses import class_frequencies, enet_weights
+from csk_ros.training.losses import enet_weights
 from csk_ros.training.pictures import DrawSamples
 from csk_ros.training.samples import JoinedSamples, SampleModule
 from csk_ros.training.settings import complete_specs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csk_ros.modality import Route
 from csk_ros.network import build_network
-from csk_ros.training.losses import class_frequencies, cross_entropy, enet_weights, head_losses
+from csk_ros.training.losses import cross_entropy, enet_weights, head_losses
 
 
 def slow_cross_entropy(logits, labels, weight):
@@ -50,18 +50,6 @@ def test_a_batch_without_labels_gives_zero_loss_and_zero_gradient(weight):
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
-
-
-def test_frequencies_leave_unlabelled_pixels_out():
-    maps = [np.array([[0, 0, 255]], np.uint8), np.array([[2, 0, 255]], np.uint8)]
-    np.testing.assert_allclose(class_frequencies(maps, 3), [0.75, 0, 0.25])
-
-
-def test_frequencies_refuse_foreign_ids_and_nothing_labelled():
-    with pytest.raises(ValueError, match=r"id 7.*only 3 classes"):
-        class_frequencies([np.array([[7]], np.uint8)], 3)
-    with pytest.raises(ValueError, match="no labelled pixel"):
-        class_frequencies([np.array([[255]], np.uint8)], 3)
 
 
 def test_enet_weights_rise_as_classes_get_rare():
