@@ -107,8 +107,10 @@ class CskModule(SupervisedModule):
     def extra_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
         """The weighted parts beside the heads' cross entropy, by name."""
         losses = self._distillation(output, batch) if self._teacher else {}
-        if self.contrast is not None and self._contrast_is_on():
-            losses["contrast"] = self.settings.contrast.weight * self._contrast(output, batch["labels"])
+        if self.contrast is not None:
+            # While it warms up too: processes that train together want a gradient for every parameter.
+            factor = self.settings.contrast.weight if self._contrast_is_on() else 0.0
+            losses["contrast"] = factor * self._contrast(self.contrast, output, batch["labels"])
         return losses
 
     def _distillation(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
@@ -144,15 +146,14 @@ class CskModule(SupervisedModule):
         total = int(self.trainer.estimated_stepping_batches)
         return self.trainer.global_step >= self.settings.contrast.warmup * total
 
-    def _contrast(self, output: NetworkOutput, labels: torch.Tensor) -> torch.Tensor:
-        if self.contrast is None:
-            raise RuntimeError("contrast is switched off")
+    def _contrast(self, contrast: PixelContrast, output: NetworkOutput, labels: torch.Tensor) -> torch.Tensor:
         pixels = []
         for modality, own in output.features.items():
             features = features_of(own, self.settings.contrast.layer)
             small, wrong = at_resolution(labels, output.logits[_ALONE[modality]], features.shape[-2:])
             pixels.append(Pixels(features, small, wrong))
-        return self.contrast(pixels)
+        loss: torch.Tensor = contrast(pixels)
+        return loss
 
 
 def features_of(features: ModalityFeatures, layer: str) -> torch.Tensor:

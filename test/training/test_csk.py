@@ -171,7 +171,7 @@ def test_contrast_waits_for_its_warm_up_and_can_be_switched_off(csk_settings):
 
     def spied(self, output, data):
         losses = original(self, output, data)
-        on.append("contrast" in losses)
+        on.append("contrast" in losses and float(losses["contrast"].detach()) > 0)
         return losses
 
     with pytest.MonkeyPatch.context() as patch:
@@ -181,8 +181,10 @@ def test_contrast_waits_for_its_warm_up_and_can_be_switched_off(csk_settings):
         assert not (Path(settings.output) / "teacher").exists()
         on.clear()
         off = replace(half, weight=0.0)
-        train(replace(settings, output=settings.output + "_off", contrast=off))
+        result = train(replace(settings, output=settings.output + "_off", contrast=off))
         assert on == [False] * 4
+    kept = torch.load(result.checkpoint.with_name("last.ckpt"), weights_only=True)["state_dict"]
+    assert not any("contrast" in name for name in kept)
 
 
 def test_a_teacher_may_start_from_the_eo_branch_of_a_csk_net(csk_settings, tmp_path):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from csk_ros.network import build_network, load_checkpoint
 from csk_ros.training.run import train
 from csk_ros.training.samplers import EpochSampler, ShareSampler
-from csk_ros.training.settings import LoopSettings
+from csk_ros.training.settings import ContrastSettings, LoopSettings
 
 TOLERANCE = 2e-5  # AdamW makes much of rounding where gradients are next to nothing
 
@@ -109,6 +109,17 @@ def test_two_processes_give_the_weights_of_one(make_settings):
     learnt = [key for key in one if "running" not in key and one[key].is_floating_point()]
     assert max(float((one[key] - start[key]).abs().max()) for key in learnt) > 2e-3
     assert max(float((one[key] - two[key]).abs().max()) for key in learnt) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_two_processes_run_the_recipe_csk(make_settings):
+    """Teacher first, then contrast before and after its warm-up."""
+    base = make_settings(epochs=2)
+    contrast = ContrastSettings(layer="layer2", warmup=0.5)
+    run = replace(base, recipe="csk", contrast=contrast, data=replace(base.data, batch=1))
+    assert torchrun(run, processes=2).count("wrote") == 1
+    assert (Path(run.output) / "teacher" / "best.safetensors").is_file()
+    assert load_checkpoint(Path(run.output) / "last.safetensors").training["steps"] == 4
 
 
 def test_synchronised_batch_norms_need_cuda():
