@@ -13,10 +13,10 @@ ROS = [
     "ros-lifecycle-msgs==2.0.3",
     "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
-EVALUATE = ["torchmetrics>=1.4", "matplotlib>=3.7", "tqdm>=4.60"]
+EVALUATE = ["matplotlib>=3.7", "tqdm>=4.60"]
 REPLAY = [*EVALUATE, "rosbags>=0.11", "mcap>=1.1", "jinja2>=3.0"]
 OPENVINO = ["openvino>=2024.4"]
-TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "torchmetrics>=1.4", "tqdm>=4.60"]
+TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "tqdm>=4.60"]
 
 setup(
     name=NAME,

@@ -16,7 +16,11 @@ def register(commands: Any, name: str) -> None:
     )
     evaluate.add_argument("--checkpoint", metavar="FILE", type=str, required=True, help="*.safetensors")
     evaluate.add_argument(
-        "--data", metavar="SPEC", type=str, required=True, help="mfnet:ROOT, or scenes:seed=3,frames=20"
+        "--data",
+        metavar="SPEC",
+        type=str,
+        required=True,
+        help="KIND:ROOT with mfnet, msrs, fmb, mvseg or pst900; or scenes:seed=3,frames=20",
     )
     evaluate.add_argument(
         "--split", type=str | None, default=None, help="of the data set; default: all of it"

@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("bag", "compare", "demo", "train"):
+    for command in ("bag", "compare", "demo", "evaluate", "train"):
         assert command in done.stdout
 
 
@@ -55,6 +55,8 @@ def test_version(capsys):
         (["bag", "info", "a", "b"], "b"),
         (["bag", "make", "out", "--data", "x", "--storage", "tape"], "tape"),
         (["train"], "config"),
+        (["evaluate"], "checkpoint"),
+        (["evaluate", "--checkpoint", "a", "--data", "b", "--out", "c", "--limit", "few"], "limit"),
         (["demo", "--rate", "fast"], "rate"),
     ],
 )
@@ -102,7 +104,9 @@ def test_interrupt(monkeypatch, capsys):
     assert capsys.readouterr().err == "csk: interrupted\n"
 
 
-@pytest.mark.parametrize("command", [["bag", "make"], ["bag", "info"], ["compare"], ["demo"], ["train"]])
+@pytest.mark.parametrize(
+    "command", [["bag", "make"], ["bag", "info"], ["compare"], ["demo"], ["evaluate"], ["train"]]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])

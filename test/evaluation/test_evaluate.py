@@ -91,6 +91,15 @@ def test_a_black_thermal_image_reaches_the_fused_route(evaluation, model, sample
     assert np.array_equal(_tally(evaluation, "zero", 1, "ir").confusions[Route.FUSED], expected)
 
 
+def test_black_images_stand_in_the_row_of_what_is_left(evaluation, document):
+    for lost, left in (("eo", "ir"), ("ir", "eo")):
+        confusion = _tally(evaluation, "zero", 1, lost).confusions[Route.FUSED]
+        row = document["zero_filled"][left]
+        assert row["pixel_accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum(), abs=1e-6)
+    table = document["zero_filled"]
+    assert table["ir"]["pixel_accuracy"] != table["eo"]["pixel_accuracy"]
+
+
 def test_a_late_eo_image_is_that_of_the_frame_before(evaluation, model, samples):
     tally = _tally(evaluation, "offset", 1)
     assert tally.frames == [1, 2]  # 00007N follows nothing

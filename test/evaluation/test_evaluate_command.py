@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import cv2
@@ -164,6 +165,11 @@ def test_without_matplotlib_the_extra_is_named(checkpoint, root, tmp_path, capsy
     monkeypatch.delitem(sys.modules, "csk_ros.evaluation.pictures", raising=False)
     assert _evaluate(checkpoint, root, tmp_path / "out", "--only", "modalities", "--limit", "1") == 1
     assert "pip install 'csk_ros[evaluate]'" in capsys.readouterr().err
+
+
+def test_the_library_does_not_load_matplotlib():
+    code = "import sys, csk_ros.evaluation; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow
