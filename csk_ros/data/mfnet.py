@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from csk_ros.data.images import read_ids, read_rgbt
@@ -24,6 +26,8 @@ _TREE = (
     "images/NAME.png (channels R, G, B, thermal; NAME ends in D or N)\n"
     "labels/NAME.png"
 )
+_ID = re.compile(r"\d+[DN]")
+_SHOWN = 8  # ranges of ids in a message
 _RANGES = re.compile(r"\d+[DN]-\d+[DN](\+\d+[DN]-\d+[DN])*")
 
 
@@ -72,8 +76,8 @@ class MFNetSamples:
             )
         self._require_known_ids(labels, name)
         return Sample(
-            eo=np.ascontiguousarray(image[..., :3]),
-            ir=np.ascontiguousarray(image[..., 3]),
+            eo=_optical(image),
+            ir=_thermal(image),
             labels=labels,
             name=name,
             stamp_ns=frame_stamp_ns(index, self.rate_hz),
@@ -103,13 +107,16 @@ class MFNetSamples:
             source = self._root / "images"
         elif _RANGES.fullmatch(split):
             parts = (self._in_range(*part.split("-")) for part in split.split("+"))
-            names = tuple(name for part in parts for name in part)
+            names = tuple(dict.fromkeys(name for part in parts for name in part))  # ranges may overlap
             source = self._root / "images"
         else:
             source = self._root / f"{split}.txt"
             if not source.is_file():
                 known = ", ".join([*sorted(path.stem for path in self._root.glob("*.txt")), "all"])
-                raise ValueError(f"unknown split {split!r}: {source} does not exist; there are {known}")
+                raise ValueError(
+                    f"unknown split {split!r}: {source} does not exist; there are {known}, "
+                    "and ranges of ids such as 00101D-00150D+01200N-01209N"
+                )
             names = tuple(source.read_text(encoding="utf-8").split())
         if not names:
             raise ValueError(f"{source} lists no images: the split {split!r} is empty")
@@ -121,11 +128,15 @@ class MFNetSamples:
         Raises:
             ValueError: there are none.
         """
-        names = sorted(path.stem for path in (self._root / "images").glob(f"*{first[-1]}.png"))
+        images = self._root / "images"
+        names = sorted(path.stem for path in images.glob(f"*{first[-1]}.png") if _ID.fullmatch(path.stem))
         chosen = [name for name in names if first <= name <= last]
-        if first[-1] != last[-1] or not chosen:
-            have = f"{names[0]} to {names[-1]}" if names else "no such ids"
-            raise ValueError(f"the split {first}-{last} holds no image: {self._root / 'images'} has {have}")
+        if first[-1] != last[-1]:
+            raise ValueError(
+                f"the range {first}-{last} goes from {first[-1]} to {last[-1]}: write one of each"
+            )
+        if not chosen:
+            raise ValueError(f"the range {first}-{last} holds no image: {images} has {_runs(names)}")
         return chosen
 
     def _require_pairs(self) -> None:
@@ -138,12 +149,29 @@ class MFNetSamples:
                     )
 
     def _require_known_ids(self, labels: NDArray[np.uint8], name: str) -> None:
-        foreign = [int(i) for i in np.unique(labels) if i >= len(self.label_set) and i != UNLABELLED]
+        held = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+        foreign = [i for i in held if len(self.label_set) <= i != UNLABELLED]
         if foreign:
             raise ValueError(
                 f"{self._labels_path(name)} holds the ids {foreign}: MFNet has 0 to "
                 f"{len(self.label_set) - 1}, and {UNLABELLED} for unlabelled"
             )
+
+
+def _optical(rgbt: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(rgbt, cv2.COLOR_RGBA2RGB), np.uint8)
+
+
+def _thermal(rgbt: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.extractChannel(rgbt, 3), np.uint8)
+
+
+def _runs(names: list[str]) -> str:
+    """Consecutive ids as ranges, the first few of them; ``names`` are sorted."""
+    parts = groupby(enumerate(names), lambda item: int(item[1][:-1]) - item[0])
+    runs = [[name for _, name in part] for _, part in parts]
+    shown = [f"{run[0]}-{run[-1]}" for run in runs[:_SHOWN]]
+    return ", ".join([*shown, "..."] if len(runs) > _SHOWN else shown) or "no such ids"
 
 
 @dataclass(frozen=True)
@@ -186,8 +214,8 @@ MFNET_LAYOUT = MFNetFolders(
         label_set=MFNET,
         splits="train, val, test, their day and night parts, and ranges of ids",
         read={
-            "eo": lambda path: np.ascontiguousarray(read_rgbt(path)[..., :3]),
-            "ir": lambda path: np.ascontiguousarray(read_rgbt(path)[..., 3]),
+            "eo": lambda path: _optical(read_rgbt(path)),
+            "ir": lambda path: _thermal(read_rgbt(path)),
             "labels": read_ids,
         },
     )

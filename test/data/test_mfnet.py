@@ -108,7 +108,20 @@ def test_a_split_may_be_ranges_of_ids(root):
     names = [s.name for s in MFNetSamples(root, "00002N-00009N+00001D-00009D")]
     assert names == ["00002N", "00001D", "00003D"]
     assert [s.name for s in MFNetSamples(root, "00010D-00010D")] == ["00010D"]
-    with pytest.raises(ValueError, match=r"00004D-00009D holds no image.*00001D to 00010D"):
-        MFNetSamples(root, "00004D-00009D")
-    with pytest.raises(ValueError, match="holds no image"):
+    assert [s.name for s in MFNetSamples(root, "00001D-00003D+00002D-00010D")] == [
+        "00001D",
+        "00003D",
+        "00010D",
+    ]
+
+
+def test_a_range_that_holds_nothing_says_which_ids_there_are(root):
+    for i in range(3, 40, 2):
+        (root / f"images/{i:05}D.png").touch()
+    (root / "images/no_idD.png").touch()
+    with pytest.raises(ValueError, match=r"00100D-00109D holds no image.* has 00001D-00001D, 00003D.*\.\.\."):
+        MFNetSamples(root, "00100D-00109D")
+    with pytest.raises(ValueError, match=r"images has 00002N-00002N$"):
+        MFNetSamples(root, "00001N-00001N")
+    with pytest.raises(ValueError, match="goes from D to N"):
         MFNetSamples(root, "00001D-00002N")
