@@ -170,7 +170,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, workers):
     assert resumed.scores == expected.scores
 
 
-@pytest.mark.parametrize("step", [3, 4])
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_loading_processes_go_on_in_the_right_epoch(make, step):
     settings = make(epochs=2, data={"workers": 1})
     with signal_after(MOMENTS["in a step"], step=step):
@@ -197,6 +197,7 @@ def test_a_run_that_gets_no_better_ends_and_stays_ended(make):
     assert saved(settings)["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_steps_in_bfloat16_train(make):
     settings = make(epochs=1, precision="bf16-mixed")
     train(settings)
