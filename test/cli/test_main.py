@@ -102,7 +102,9 @@ def test_interrupt(monkeypatch, capsys):
     assert capsys.readouterr().err == "csk: interrupted\n"
 
 
-@pytest.mark.parametrize("command", [["bag", "make"], ["bag", "info"], ["demo"], ["train"]])
+@pytest.mark.parametrize(
+    "command", [["bag", "make"], ["bag", "info"], ["data", "check"], ["demo"], ["train"]]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
