@@ -195,7 +195,7 @@ def run_all(
             for name, (run, process) in list(going.items()):
                 if (code := process.poll()) is not None:
                     del going[name]
-                    _stdin(process).close()
+                    _hang_up(process)
                     if code:
                         failed[name] = f"exit code {code}"
                         progress.note(f"{name} failed with exit code {code}; the end of {_tail(run.folder)}")
@@ -219,8 +219,10 @@ def _first_ready(left: list[Run], going: set[str]) -> Run | None:
     return next((run for run in left if not _needed(run) & waiting), None)
 
 
-def _stdin(process: Process) -> Any:
-    return process.stdin
+def _hang_up(process: Process) -> None:
+    """Tell a run to save and end."""
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _stop(processes: list[Process], progress: Progress) -> None:
@@ -228,7 +230,7 @@ def _stop(processes: list[Process], progress: Progress) -> None:
     try:
         progress.note(f"stopping {len(processes)} runs, which save; Ctrl-C again kills them, without saving")
         for process in processes:
-            _stdin(process).close()
+            _hang_up(process)
         for process in processes:
             process.wait()
     except KeyboardInterrupt:

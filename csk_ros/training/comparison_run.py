@@ -46,6 +46,7 @@ def main(folder: Path) -> int:
     The process stops and saves, as after Ctrl-C, when its standard input ends: that is, when the process that
     started it wants that or is no more.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         return finish(folder)

@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("bag", "demo", "train"):
+    for command in ("bag", "compare", "demo", "train"):
         assert command in done.stdout
 
 
@@ -103,7 +103,7 @@ def test_interrupt(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [["bag", "make"], ["bag", "info"], ["data", "check"], ["demo"], ["train"]]
+    "command", [["bag", "make"], ["bag", "info"], ["compare"], ["data", "check"], ["demo"], ["train"]]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -15,8 +15,9 @@ from csk_ros.labels import MFNET, LabelSet
 from csk_ros.modality import Modality, Route
 from csk_ros.network import DEFAULT_NORMALISATION, build_network, load_checkpoint, save_checkpoint
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
-from csk_ros.training.run import make_network, train
+from csk_ros.training.run import train
 from csk_ros.training.settings import ContrastSettings, DistillationSettings, TeacherSettings
+from csk_ros.training.start import make_network
 from csk_ros.training.supervised import SupervisedModule
 
 SMALL = {"decoder_width": 16, "output_stride": 32}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -142,7 +143,8 @@ def killed(settings):
     config = folder.with_name("config.yaml")
     config.write_text(json.dumps(settings.to_dict()))  # which is YAML too
     command = [sys.executable, "-m", "csk_ros.cli.main", "train", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # sums in the order of this process
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     try:
         deadline = time.monotonic() + 100
         while not (folder / "last.ckpt").exists():

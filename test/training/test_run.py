@@ -17,7 +17,8 @@ from csk_ros.modality import Route
 from csk_ros.network import build_network, load_checkpoint
 from csk_ros.network.encoder import Encoder
 from csk_ros.training.callbacks import StopOnInterrupt
-from csk_ros.training.run import make_network, train
+from csk_ros.training.run import train
+from csk_ros.training.start import make_network
 from csk_ros.training.supervised import SupervisedModule, poly_with_warmup
 
 

@@ -1,0 +1,74 @@
+"""What a run starts from: the network with its first weights, normalisation, class weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from csk_ros.data.statistics import class_frequencies
+from csk_ros.modality import Modality
+from csk_ros.network import CSKNet, Normalisation, SingleNet, build_network, load_backbone, load_checkpoint
+from csk_ros.training.losses import enet_weights
+
+if TYPE_CHECKING:
+    from csk_ros.labels import LabelSet
+    from csk_ros.network import Network
+    from csk_ros.training.samples import SampleModule
+    from csk_ros.training.settings import NetworkSettings, TrainSettings
+
+_MOST_COUNTED = 400
+
+
+def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
+    """The network that ``settings`` name, with the weights that they name.
+
+    Raises:
+        ValueError: unknown names or arguments, or a checkpoint of another architecture or other classes.
+            The switches of feature exchange may differ, and a network of one modality may start from the
+            branch of a CSK-Net.
+        FileNotFoundError: a weights file is missing.
+    """
+    network = build_network(settings.name, num_classes=len(label_set), **settings.arguments)
+    if settings.backbone_weights is not None:
+        load_backbone(network, settings.backbone_weights)
+    if settings.checkpoint is not None:
+        start = load_checkpoint(settings.checkpoint)
+        first: Network = start.network
+        if isinstance(network, SingleNet) and isinstance(first, CSKNet):
+            first = SingleNet.from_csk(first, network.modality)
+        wanted, found = ({**n.architecture["arguments"], "name": n.name} for n in (network, first))
+        differing = [
+            key for key in wanted if wanted[key] != found.get(key) and not key.startswith("exchange_")
+        ]
+        if differing or start.label_set.names != label_set.names:
+            raise ValueError(
+                f"network.checkpoint {settings.checkpoint} is {start.network.architecture} over "
+                f"{', '.join(start.label_set.names)}: use the same network.name, arguments and classes"
+            )
+        network.load_state_dict(first.state_dict())
+    return network.train()
+
+
+def normalisation_of(settings: NetworkSettings) -> dict[Modality, Normalisation]:
+    """What the inputs of each modality are normalised by, as ``settings`` say."""
+    return {
+        Modality.EO: Normalisation(mean=settings.eo_mean, std=settings.eo_std),
+        Modality.IR: Normalisation(mean=(settings.ir_mean,), std=(settings.ir_std,)),
+    }
+
+
+def class_weights(settings: TrainSettings, samples: SampleModule) -> torch.Tensor | None:
+    """The class weights of the loss, float32 (C,), from the training labels; None where all weigh alike.
+
+    Raises:
+        ValueError: labels with ids that are no class, or without any labelled pixel.
+    """
+    if settings.loss.class_weights == "none":
+        return None
+    train = samples.train_samples
+    chosen = np.linspace(0, len(train) - 1, min(len(train), _MOST_COUNTED)).astype(int)
+    labels = (train[int(i)].labels for i in chosen)
+    frequencies = class_frequencies((label for label in labels if label is not None), len(train.label_set))
+    return torch.from_numpy(enet_weights(frequencies, settings.loss.enet_offset))
