@@ -105,7 +105,8 @@ def test_interrupt(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [["bag", "make"], ["bag", "info"], ["compare"], ["demo"], ["evaluate"], ["train"]]
+    "command",
+    [["bag", "make"], ["bag", "info"], ["compare"], ["data", "check"], ["demo"], ["evaluate"], ["train"]],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

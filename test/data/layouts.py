@@ -41,6 +41,7 @@ def write_split_folders(root, kind, splits):
 
 def write_mfnet(root, splits):
     rng = np.random.default_rng(2)
+    root.mkdir(parents=True, exist_ok=True)
     for split, names in splits.items():
         (root / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
         for name in names:
@@ -53,8 +54,8 @@ def write_mfnet(root, splits):
 def write_mvseg(root, splits, *, eo_suffix=".png"):
     """``splits`` gives the labelled frames by video; each video has one frame more, without labels."""
     rng = np.random.default_rng(3)
+    root.mkdir(parents=True, exist_ok=True)
     for split, videos in splits.items():
-        (root / f"{split}.txt").parent.mkdir(parents=True, exist_ok=True)
         (root / f"{split}.txt").write_text("".join(f"{video}\n" for video in videos))
         for video, numbers in videos.items():
             folder = root / "data" / video

@@ -100,13 +100,32 @@ def test_labels_as_three_equal_channels_are_read_and_colours_are_not(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])
-def test_a_file_cut_short_is_named(tmp_path, suffix, keep):
+@pytest.mark.parametrize(
+    ("keep", "reason"),
+    [(0, "is not an image: it is empty"), (5, "is (not|cut)"), (300, "is cut short after 300 bytes")],
+)
+def test_a_file_cut_short_is_named(tmp_path, suffix, keep, reason):
     path = saved(tmp_path / f"whole{suffix}", grey())
-    data = path.read_bytes()
-    path.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(ImageFileError, match=rf"whole\{suffix} is .*fetch it again"):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ImageFileError, match=rf"whole\{suffix} {reason}.*fetch it again"):
         read_ir(path)
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82", b"\xff\xd8\xff\xd9"])
+def test_start_and_end_make_no_image(tmp_path, data):
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(ImageFileError, match="not an image that can be decoded"):
+        read_ids(tmp_path / "x.png")
+
+
+def test_an_impossible_size_is_no_image(tmp_path):
+    path = saved(tmp_path / "x.png", grey())
+    data = bytearray(path.read_bytes())
+    data[16:24] = b"\x00\x0f\xff\xff" * 2
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(ImageFileError, match=r"x\.png is not an image"):
+        read_ids(path)
 
 
 def test_a_changed_byte_is_noticed(tmp_path):
