@@ -35,9 +35,7 @@ def test_the_file_loads_and_agrees_with_the_card(card):
     assert list(checkpoint.label_set.names) == card["classes"]
     architecture, arguments = checkpoint.network.architecture, card["architecture"]["arguments"]
     assert architecture["name"] == card["architecture"]["name"]
-    assert (
-        architecture["arguments"] | arguments == architecture["arguments"]
-    )  # later switches at their defaults
+    assert architecture["arguments"] | arguments == architecture["arguments"]  # and defaults
     assert checkpoint.training["steps"] == card["training"]["steps"]
     for text in (card["notice"], checkpoint.training["notice"]):
         assert "Apache-2.0" in text
