@@ -58,6 +58,14 @@ def test_coloured_thermal_is_refused(tmp_path):
         read_ir(saved(tmp_path / "ir.png", image))
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_channel_that_differs_makes_a_thermal_image_coloured(tmp_path, channel):
+    image = np.dstack([np.full((4, 5), 90, np.uint8)] * 3)
+    image[2, 3, channel] += 1
+    with pytest.raises(PixelFormatError, match="is coloured"):
+        read_ir(saved(tmp_path / "ir.png", image))
+
+
 def test_grey_thermal_in_a_jpeg_is_read_and_a_colour_scale_is_not(tmp_path):
     smooth = np.tile(np.arange(0, 240, 4, np.uint8), (40, 1))
     assert read_ir(saved(tmp_path / "ir.jpg", np.dstack([smooth] * 3))).shape == smooth.shape
