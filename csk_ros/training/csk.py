@@ -68,8 +68,8 @@ def load_teacher(path: str, label_set: LabelSet, eo: Normalisation) -> Network:
 class CskModule(SupervisedModule):
     """Adds to the heads' losses distillation from an EO teacher and pixel contrast.
 
-    ``sum of CE(head) + pixel * L_pix + feature * L_feat + weight * L_con`` (METHODS of the paper as
-    reconstructed; every factor is a setting, and 0 switches its part off). The teacher and the projection
+    ``sum of CE(head) + pixel * L_pix + feature * L_feat + weight * L_con`` (a reconstruction; every factor is
+    a setting, and 0 switches its part off), and if wanted what AnySeg adds for single modalities. The teacher and the projection
     head serve training only and are in no deployed checkpoint.
 
     Args:
@@ -107,6 +107,8 @@ class CskModule(SupervisedModule):
     def extra_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
         """The weighted parts beside the heads' cross entropy, by name."""
         losses = self._distillation(output, batch) if self._teacher else {}
+        if self.settings.distillation.fused > 0:
+            losses["fused"] = self.settings.distillation.fused * self._from_fused(output)
         if self.contrast is not None:
             # While it warms up too: processes that train together want a gradient for every parameter.
             factor = self.settings.contrast.weight if self._contrast_is_on() else 0.0
@@ -127,6 +129,13 @@ class CskModule(SupervisedModule):
                 output.features[Modality.EO], taught.features[Modality.EO]
             )
         return losses
+
+    def _from_fused(self, output: NetworkOutput) -> torch.Tensor:
+        """What the fusion head teaches the others (AnySeg's modality-agnostic semantic distillation)."""
+        temperature = self.settings.distillation.temperature
+        teacher = output.logits[Route.FUSED]
+        parts = [pixel_distillation(output.logits[alone], teacher, temperature) for alone in _ALONE.values()]
+        return torch.stack(parts).mean()
 
     def _feature_distillation(self, own: ModalityFeatures, taught: ModalityFeatures) -> torch.Tensor:
         settings = self.settings.distillation

@@ -74,7 +74,7 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     normalisation = normalisation_of(settings.network)
     network = make_network(settings.network, samples.label_set)
     teacher = None
-    if settings.recipe == "csk" and settings.distillation.wanted:
+    if settings.recipe == "csk" and settings.distillation.wants_teacher:
         made = _teacher(settings, folder)
         if made.interrupted:
             return made

@@ -158,6 +158,8 @@ class DistillationSettings:
         feature: factor of the loss on features, the mean over ``layers``; 0 switches it off.
         feature_temperature: of that loss.
         layers: ``layer1`` to ``layer4`` (the encoder's stages), ``aspp``, ``decoded``.
+        fused: factor of the loss by which the fusion head teaches the heads of EO and IR alone, at the same
+            temperature; 0 switches it off. It is not part of CSK-Net, but of AnySeg (arXiv 2411.17141).
     """
 
     pixel: float = 2.0
@@ -165,15 +167,16 @@ class DistillationSettings:
     feature: float = 0.1
     feature_temperature: float = 4.0
     layers: tuple[str, ...] = ("layer1", "layer2", "aspp")
+    fused: float = 0.0
 
     @property
-    def wanted(self) -> bool:
-        """Whether a teacher is needed at all."""
+    def wants_teacher(self) -> bool:
+        """Whether an EO teacher is needed at all."""
         return self.pixel > 0 or self.feature > 0
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
-        for name in ("pixel", "feature"):
+        for name in ("pixel", "feature", "fused"):
             _require(getattr(self, name) >= 0, f"distillation.{name}", getattr(self, name), "use 0 or more")
         for name in ("temperature", "feature_temperature"):
             value = getattr(self, name)

@@ -89,6 +89,18 @@ def test_with_flowing_gradients_the_ir_norms_would_be_taught(csk_settings):
     assert touched(norms(module.network, Modality.IR))
 
 
+def test_the_fusion_head_teaches_both_others_and_learns_nothing_from_it(csk_settings):
+    settings = csk_settings(distillation=DistillationSettings(pixel=0.0, feature=0.0, fused=1.0))
+    module = module_with_teacher(settings, exchange_stages=("none",) * 4)
+    output = module.network.forward_heads(**module.inputs(batch(), (Modality.EO, Modality.IR)))
+    module._from_fused(output).backward()
+    heads = {route: module.network.heads[route.value].weight.grad for route in Route}
+    assert heads[Route.FUSED] is None
+    assert all(heads[route].abs().sum() > 0 for route in (Route.EO_ONLY, Route.IR_ONLY))
+    assert all(parameter.grad is None for parameter in module.network.fusion.parameters())
+    assert not settings.distillation.wants_teacher
+
+
 def test_a_run_trains_its_teacher_once_and_leaves_no_trace_in_what_is_deployed(csk_settings):
     settings = csk_settings(epochs=2, teacher=TeacherSettings(epochs=1))
     result = train(settings)
