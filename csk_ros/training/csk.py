@@ -69,8 +69,8 @@ class CskModule(SupervisedModule):
     """Adds to the heads' losses distillation from an EO teacher and pixel contrast.
 
     ``sum of CE(head) + pixel * L_pix + feature * L_feat + weight * L_con`` (a reconstruction; every factor is
-    a setting, and 0 switches its part off), and if wanted what AnySeg adds for single modalities. The teacher and the projection
-    head serve training only and are in no deployed checkpoint.
+    a setting, and 0 switches its part off), and if wanted what AnySeg adds for single modalities. The
+    teacher and the projection head serve training only and are in no deployed checkpoint.
 
     Args:
         network: a CSK-Net, in training mode.
