@@ -124,8 +124,9 @@ def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
     best = own / "best.safetensors"
     if best.with_suffix(".yaml").is_file():  # the card is written last
         return TrainResult(best, {}, interrupted=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder / "config.yaml", settings)
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(folder / "config.yaml", settings)
     return train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
 
 
