@@ -11,7 +11,7 @@ from csk_ros.network.backbones import build_encoder
 from csk_ros.network.base import ModalityFeatures, NetworkOutput, SegmentationNetwork
 from csk_ros.network.decoders import build_decoder, default_stride
 from csk_ros.network.encoder import STAGES
-from csk_ros.network.exchange import ExchangeSettings, exchange, foreign_mask
+from csk_ros.network.exchange import NO_STAGES, ExchangeSettings, exchange, foreign_mask
 from csk_ros.network.gate import GatedSpectralUnit
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class CSKNet(SegmentationNetwork):
         decoder_width: channels of the decoders; ``None`` takes the decoder's own default.
         gate: ``own`` (the paper's figure) or ``concatenation``, see :class:`GatedSpectralUnit`.
         exchange_stages: what is exchanged after each encoder stage; this and the next five as in
-            :class:`csk_ros.network.exchange.ExchangeSettings`.
+            :class:`csk_ros.network.exchange.ExchangeSettings`; off by default, docs/results.md says why.
         exchange_channels: ``alternate`` or ``gamma``.
         exchange_threshold: theta of the ``gamma`` rule.
         exchange_direction: ``both`` or ``ir_to_eo``.
@@ -65,7 +65,7 @@ class CSKNet(SegmentationNetwork):
         padding: str | None = None,
         decoder_width: int | None = None,
         gate: str = "own",
-        exchange_stages: Sequence[str] = ("mixed", "mixed", "none", "none"),
+        exchange_stages: Sequence[str] = NO_STAGES,
         exchange_channels: str = "alternate",
         exchange_threshold: float = 0.02,
         exchange_direction: str = "both",

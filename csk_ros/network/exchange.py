@@ -20,6 +20,9 @@ KINDS = ("none", "channel", "spatial", "mixed")
 CHANNEL_RULES = ("alternate", "gamma")
 DIRECTIONS = ("both", "ir_to_eo")
 GRADIENTS = ("stop", "flow")
+NO_STAGES = ("none", "none", "none", "none")
+PAPER_STAGES = ("mixed", "mixed", "none", "none")
+"""Where the paper exchanges, as reconstructed."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class ExchangeSettings:
 
     Attributes:
         stages: for each of the four encoder stages one of :data:`KINDS`; ``mixed`` exchanges channels and
-            columns. ``("none", "spatial", "channel", "channel")`` is the ChangerEx layout.
+            columns. :data:`PAPER_STAGES` is the paper's as reconstructed, ``("none", "spatial", "channel",
+            "channel")`` the ChangerEx layout.
         channels: ``alternate`` exchanges every second channel, of the first half for EO and of the second
             half for IR; ``gamma`` those channels of the same halves whose batch norm has
             ``|gamma| < threshold`` (Channel Exchanging Networks, NeurIPS 2020).
@@ -40,7 +44,7 @@ class ExchangeSettings:
             is taught to EO never reaches IR's batch norms; ``flow`` lets gradients pass.
     """
 
-    stages: tuple[str, str, str, str] = ("mixed", "mixed", "none", "none")
+    stages: tuple[str, str, str, str] = NO_STAGES
     channels: str = "alternate"
     threshold: float = 0.02
     direction: str = "both"

@@ -22,6 +22,7 @@ from csk_ros.network import (
     load_checkpoint,
     save_checkpoint,
 )
+from csk_ros.network.exchange import PAPER_STAGES
 
 TRAINING = {"recipe": "csk", "seed": 3, "scores": {"miou": 0.5}}
 
@@ -35,7 +36,9 @@ def _save(path, network, **changes):
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    return build_network("csk", num_classes=9, decoder_width=16, exchange_probability=0.5)
+    return build_network(
+        "csk", num_classes=9, decoder_width=16, exchange_stages=PAPER_STAGES, exchange_probability=0.5
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from csk_ros.modality import Modality, Route
 from csk_ros.network import ARCHITECTURES, CSKNet, SingleNet, build_network, fold_batch_norms
+from csk_ros.network.exchange import PAPER_STAGES
 from csk_ros.network.gate import GatedSpectralUnit
 
 EO, IR = Modality.EO, Modality.IR
+EXCHANGE = {"exchange_stages": PAPER_STAGES}
 DECODERS = ("light", "deeplabv3", "deeplabv3plus")
 
 
@@ -34,7 +36,10 @@ def _macs(network, **images):
 @pytest.mark.parametrize("modality", ["eo", "ir"])
 def test_one_modality_costs_what_the_plain_network_costs(backbone, decoder, modality):
     parts = {"num_classes": 9, "backbone": backbone, "decoder": decoder, "decoder_width": 32}
-    csk, single = build_network("csk", **parts), build_network("single", modality=modality, **parts)
+    csk, single = (
+        build_network("csk", **EXCHANGE, **parts),
+        build_network("single", modality=modality, **parts),
+    )
     image = {modality: _images()[modality]}
     macs = _macs(single, **image)
     assert macs > 1_000_000
@@ -44,7 +49,7 @@ def test_one_modality_costs_what_the_plain_network_costs(backbone, decoder, moda
 
 @pytest.mark.parametrize(("modality", "other"), [("ir", "eo"), ("eo", "ir")])
 def test_one_modality_hangs_on_nothing_of_the_other(scramble, modality, other):
-    net = scramble(build_network("csk", num_classes=5)).eval()
+    net = scramble(build_network("csk", num_classes=5, **EXCHANGE)).eval()
     image = {modality: _images()[modality]}
     head = {"ir": "IR_ONLY", "eo": "EO_ONLY"}[modality]
     with torch.no_grad():
@@ -62,7 +67,7 @@ def test_one_modality_hangs_on_nothing_of_the_other(scramble, modality, other):
 
 
 def test_batch_norm_statistics_are_private():
-    net = build_network("csk", num_classes=5, exchange_probability=0.0).train()
+    net = build_network("csk", num_classes=5).train()
     before = copy.deepcopy(net.state_dict())
     net(ir=_images(batch=2)["ir"])
     moved = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
@@ -73,7 +78,7 @@ def test_batch_norm_statistics_are_private():
 
 
 def test_convolutions_are_shared_and_norms_are_not(scramble):
-    net = scramble(build_network("csk", num_classes=5, exchange_probability=0.0)).eval()
+    net = scramble(build_network("csk", num_classes=5)).eval()
     gray = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         features = net.forward_heads(eo=gray.expand(-1, 3, -1, -1), ir=gray).features
@@ -129,7 +134,7 @@ def test_heads_agree_with_the_routes(name, scramble):
 
 
 def test_all_heads_and_features_are_handed_out():
-    net = build_network("csk", num_classes=4).eval()
+    net = build_network("csk", num_classes=4, **EXCHANGE).eval()
     output = net.forward_heads(**_images())
     assert set(output.logits) == set(Route)
     for modality in Modality:
@@ -171,7 +176,7 @@ def test_exchange_follows_the_rules(scramble, kind, rule, direction):
     settings = {"exchange_channels": rule, "exchange_direction": direction, "exchange_threshold": 1.0}
     stages = ("none", kind, "none", "none")
     net = scramble(CSKNet(3, exchange_stages=stages, **settings)).eval()
-    plain = CSKNet(3, exchange_probability=0.0).eval()
+    plain = CSKNet(3).eval()
     plain.load_state_dict(net.state_dict())
     images = _images(72, 56)
     with torch.no_grad():
@@ -195,10 +200,10 @@ def test_channel_exchange_never_loses_a_feature():
 
 
 def test_gamma_share_is_stated_and_survives_folding(scramble):
-    net = scramble(CSKNet(3, exchange_channels="gamma", exchange_threshold=1.0)).eval()
+    net = scramble(CSKNet(3, **EXCHANGE, exchange_channels="gamma", exchange_threshold=1.0)).eval()
     shares = net.exchanged_share()
     assert set(shares) == {"layer1/eo", "layer1/ir", "layer2/eo", "layer2/ir"}
-    masks = CSKNet(3).exchanged_share()
+    masks = CSKNet(3, **EXCHANGE).exchanged_share()
     assert masks == {}
     gamma = net.encoder.last_norm(0)["eo"].weight
     assert shares["layer1/eo"] == (gamma[: len(gamma) // 2].abs() < 1.0).sum().item() / len(gamma)
@@ -208,11 +213,13 @@ def test_gamma_share_is_stated_and_survives_folding(scramble):
 
 
 def test_exchange_is_drawn_in_training_and_fixed_in_evaluation():
-    net, images = CSKNet(3, exchange_probability=0.5), _images(32, 32, batch=2)
+    net, images = CSKNet(3, **EXCHANGE, exchange_probability=0.5), _images(32, 32, batch=2)
     drawn = [bool(net.train().forward_heads(**images).features[EO].foreign) for _ in range(20)]
     assert 3 < sum(drawn) < 17
     assert all(net.eval().forward_heads(**images).features[EO].foreign for _ in range(5))
-    assert not CSKNet(3, exchange_probability=0.0).train().forward_heads(**images).features[EO].foreign
+    assert not (
+        CSKNet(3, **EXCHANGE, exchange_probability=0.0).train().forward_heads(**images).features[EO].foreign
+    )
 
 
 @pytest.mark.parametrize("gate", ["own", "concatenation"])
@@ -236,7 +243,9 @@ def test_gate_is_the_formula(gate):
     [("mobilenet_v2", "light"), ("resnet18", "deeplabv3"), ("resnet50", "deeplabv3plus")],
 )
 def test_folding_keeps_the_function(scramble, backbone, decoder):
-    net = scramble(CSKNet(3, backbone=backbone, decoder=decoder, decoder_width=16)).double().eval()
+    net = (
+        scramble(CSKNet(3, **EXCHANGE, backbone=backbone, decoder=decoder, decoder_width=16)).double().eval()
+    )
     folded = fold_batch_norms(net)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     images = {key: value.double() for key, value in _images(49, 64).items()}
@@ -246,7 +255,7 @@ def test_folding_keeps_the_function(scramble, backbone, decoder):
 
 
 def test_every_parameter_learns():
-    net = build_network("csk", num_classes=4).train()
+    net = build_network("csk", num_classes=4, **EXCHANGE).train()
     logits = net.forward_heads(**_images(64, 64, batch=2)).logits
     sum(head.square().mean() for head in logits.values()).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
@@ -305,7 +314,7 @@ def test_an_unknown_network_is_refused():
 @pytest.mark.parametrize("modality", [EO, IR])
 def test_a_single_network_can_be_taken_out_of_a_csk_net(modality):
     torch.manual_seed(0)
-    network = build_network("csk", num_classes=4, decoder_width=16).eval()
+    network = build_network("csk", num_classes=4, decoder_width=16, **EXCHANGE).eval()
     single = SingleNet.from_csk(network, modality).eval()
     image = {modality.value: _images()[modality.value]}
     with torch.no_grad():
@@ -318,7 +327,8 @@ def test_a_single_network_can_be_taken_out_of_a_csk_net(modality):
 @pytest.mark.parametrize("gradient", ["stop", "flow"])
 def test_exchanged_features_pass_gradients_only_if_told_to(gradient):
     torch.manual_seed(0)
-    network = build_network("csk", num_classes=4, decoder_width=16, exchange_gradient=gradient).train()
+    settings = {"decoder_width": 16, "exchange_gradient": gradient, **EXCHANGE}
+    network = build_network("csk", num_classes=4, **settings).train()
     images = _images(batch=2)
     network.forward_heads(**images).logits[Route.EO_ONLY].sum().backward()
     reached = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from csk_ros.network.exchange import PAPER_STAGES
 from csk_ros.training.settings import (
     DataSettings,
     LoopSettings,
@@ -73,7 +74,12 @@ def make_settings(squares, tmp_path_factory) -> Callable[..., TrainSettings]:
                 cache="ram",
             ),
             network=NetworkSettings(
-                arguments={"decoder_width": 16, "output_stride": 32, "exchange_direction": "ir_to_eo"},
+                arguments={
+                    "decoder_width": 16,
+                    "output_stride": 32,
+                    "exchange_stages": list(PAPER_STAGES),
+                    "exchange_direction": "ir_to_eo",
+                },
                 checkpoint=checkpoint,
             ),
             optimizer=OptimizerSettings(lr=5e-3, warmup_steps=2),

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from csk_ros.labels import MFNET, LabelSet
 from csk_ros.modality import Modality, Route
 from csk_ros.network import DEFAULT_NORMALISATION, build_network, load_checkpoint, save_checkpoint
+from csk_ros.network.exchange import NO_STAGES, PAPER_STAGES
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
 from csk_ros.training.run import train
 from csk_ros.training.settings import ContrastSettings, DistillationSettings, TeacherSettings
@@ -35,6 +36,7 @@ def csk_settings(make_settings):
 def module_with_teacher(settings, **exchange):
     torch.manual_seed(0)
     teacher = build_network("single", num_classes=9, modality="eo", **SMALL).eval()
+    exchange = {"exchange_stages": PAPER_STAGES, **exchange}
     network = build_network("csk", num_classes=9, **SMALL, **exchange).train()
     return CskModule(
         network,
@@ -91,7 +93,7 @@ def test_with_flowing_gradients_the_ir_norms_would_be_taught(csk_settings):
 
 def test_the_fusion_head_teaches_both_others_and_learns_nothing_from_it(csk_settings):
     settings = csk_settings(distillation=DistillationSettings(pixel=0.0, feature=0.0, fused=1.0))
-    module = module_with_teacher(settings, exchange_stages=("none",) * 4)
+    module = module_with_teacher(settings, exchange_stages=NO_STAGES)
     output = module.network.forward_heads(**module.inputs(batch(), (Modality.EO, Modality.IR)))
     module._from_fused(output).backward()
     heads = {route: module.network.heads[route.value].weight.grad for route in Route}
@@ -201,13 +203,13 @@ def test_contrast_waits_for_its_warm_up_and_can_be_switched_off(csk_settings):
 
 def test_a_teacher_may_start_from_the_eo_branch_of_a_csk_net(csk_settings, tmp_path):
     path = tmp_path / "csk.safetensors"
-    network = build_network("csk", num_classes=9, **SMALL, exchange_direction="both")
+    network = build_network("csk", num_classes=9, **SMALL, exchange_stages=PAPER_STAGES)
     save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
     base = csk_settings()
     settings = replace(base, network=replace(base.network, checkpoint=str(path)))
     teacher = make_network(teacher_settings(settings, "there").network, MFNET)
     torch.testing.assert_close(teacher.branch.head.weight, network.heads["EO_ONLY"].weight)
-    student = make_network(settings.network, MFNET)  # its direction of exchange is another
+    student = make_network(settings.network, MFNET)  # which exchanges nothing
     torch.testing.assert_close(student.state_dict(), network.state_dict())
 
 

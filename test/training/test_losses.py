@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from csk_ros.modality import Route
 from csk_ros.network import build_network
+from csk_ros.network.exchange import PAPER_STAGES
 from csk_ros.training.losses import cross_entropy, enet_weights, head_losses
 
 
@@ -63,7 +64,12 @@ def test_enet_weights_rise_as_classes_get_rare():
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    arguments = {"decoder_width": 8, "output_stride": 32, "exchange_direction": "ir_to_eo"}
+    arguments = {
+        "decoder_width": 8,
+        "output_stride": 32,
+        "exchange_stages": PAPER_STAGES,
+        "exchange_direction": "ir_to_eo",
+    }
     return build_network("csk", num_classes=3, **arguments).train()
 
 
