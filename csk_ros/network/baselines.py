@@ -110,6 +110,32 @@ class SingleNet(SegmentationNetwork):
         single.branch.head.load_state_dict(network.heads[route.value].state_dict())
         return single
 
+    def for_modality(self, modality: Modality) -> SingleNet:
+        """The same network for images of ``modality``, with copies of all weights."""
+        arguments = {**self.architecture["arguments"], "modality": modality}
+        other = SingleNet(**arguments)
+        other.branch.load_state_dict(
+            {
+                ".".join(
+                    modality.value if part == self.modality.value else part for part in key.split(".")
+                ): value
+                for key, value in self.branch.state_dict().items()
+            }
+        )
+        return other
+
+    def copy_into(self, network: CSKNet) -> None:
+        """Overwrite the part of a CSK-Net that runs on this modality alone; the inverse of :meth:`from_csk`.
+
+        The encoder's convolutions are those of both of its modalities.
+
+        Raises:
+            RuntimeError: if the parts differ in kind or size.
+        """
+        network.encoder.load_state_dict({**network.encoder.state_dict(), **self.branch.encoder.state_dict()})
+        network.decoders[self.modality.value].load_state_dict(self.branch.decoder.state_dict())
+        network.heads[_ALONE[self.modality].value].load_state_dict(self.branch.head.state_dict())
+
     @property
     def routes(self) -> frozenset[Route]:
         """The one of its modality."""

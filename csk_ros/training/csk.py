@@ -34,7 +34,15 @@ def teacher_settings(settings: TrainSettings, output: str) -> TrainSettings:
     data = replace(settings.data, test={})
     epochs = settings.teacher.epochs or settings.loop.epochs
     loop = replace(settings.loop, epochs=epochs, validate_every=min(epochs, settings.loop.validate_every))
-    return replace(settings, recipe="supervised", output=output, network=network, data=data, loop=loop)
+    return replace(
+        settings,
+        recipe="supervised",
+        output=output,
+        network=network,
+        data=data,
+        loop=loop,
+        teacher=replace(settings.teacher, start=False),
+    )
 
 
 def load_teacher(path: str, label_set: LabelSet, eo: Normalisation) -> Network:

@@ -24,7 +24,7 @@ from csk_ros.training.pictures import DrawSamples
 from csk_ros.training.provenance import provenance, write_config
 from csk_ros.training.samples import JoinedSamples, SampleModule
 from csk_ros.training.settings import complete_specs
-from csk_ros.training.start import class_weights, make_network, normalisation_of
+from csk_ros.training.start import class_weights, make_network, normalisation_of, start_from_teacher
 from csk_ros.training.supervised import SupervisedModule
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     normalisation = normalisation_of(settings.network)
     network = make_network(settings.network, samples.label_set)
     teacher = None
-    if settings.recipe == "csk" and settings.distillation.wants_teacher:
+    if settings.wants_teacher:
         made = _teacher(settings, folder)
         if made.interrupted:
             return made
         teacher = load_teacher(str(made.checkpoint), samples.label_set, normalisation[Modality.EO])
+        if settings.teacher.start:
+            start_from_teacher(network, teacher)
     samples.prepare()
     options: dict[str, Any] = {
         "label_set": samples.label_set,

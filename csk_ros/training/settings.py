@@ -142,10 +142,13 @@ class TeacherSettings:
         checkpoint: of a network that runs on EO alone; null trains one first, with the same data, backbone
             and schedule, in the folder ``teacher`` of the run, and takes it from there when it is present.
         epochs: of that training; null takes the run's own.
+        start: the network starts from the teacher's weights: the shared convolutions, and the batch norms,
+            decoder and head of either modality alone. A reconstruction's choice.
     """
 
     checkpoint: str | None = None
     epochs: int | None = None
+    start: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,6 +324,19 @@ class TrainSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
     seed: int = 0
     notice: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later."""
+        if self.teacher.start and self.network.checkpoint is not None:
+            raise ValueError(
+                "teacher.start and network.checkpoint both say what the network starts from: "
+                "use teacher.start false or network.checkpoint null"
+            )
+
+    @property
+    def wants_teacher(self) -> bool:
+        """Whether the run needs an EO teacher."""
+        return self.recipe == "csk" and (self.teacher.start or self.distillation.wants_teacher)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""

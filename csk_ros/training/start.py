@@ -27,7 +27,7 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
     Raises:
         ValueError: unknown names or arguments, or a checkpoint of another architecture or other classes.
             The switches of feature exchange may differ, and a network of one modality may start from the
-            branch of a CSK-Net.
+            branch of a CSK-Net or from a network of the other modality.
         FileNotFoundError: a weights file is missing.
     """
     network = build_network(settings.name, num_classes=len(label_set), **settings.arguments)
@@ -38,6 +38,8 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
         first: Network = start.network
         if isinstance(network, SingleNet) and isinstance(first, CSKNet):
             first = SingleNet.from_csk(first, network.modality)
+        elif isinstance(network, SingleNet) and isinstance(first, SingleNet):
+            first = first.for_modality(network.modality)
         wanted, found = ({**n.architecture["arguments"], "name": n.name} for n in (network, first))
         differing = [
             key for key in wanted if wanted[key] != found.get(key) and not key.startswith("exchange_")
@@ -49,6 +51,28 @@ def make_network(settings: NetworkSettings, label_set: LabelSet) -> Network:
             )
         network.load_state_dict(first.state_dict())
     return network.train()
+
+
+def start_from_teacher(network: Network, teacher: Network) -> None:
+    """Give both branches of a CSK-Net the weights of its EO teacher.
+
+    Raises:
+        ValueError: if the teacher is made of other parts.
+    """
+    if not isinstance(network, CSKNet):
+        message = (
+            f"teacher.start: it starts a network.name csk, not {network.name!r}: use teacher.start false"
+        )
+        raise ValueError(message)  # noqa: TRY004  # the settings are wrong
+    single = SingleNet.from_csk(teacher, Modality.EO) if isinstance(teacher, CSKNet) else teacher
+    wanted = SingleNet.from_csk(network, Modality.EO).architecture
+    if not isinstance(single, SingleNet) or single.architecture != wanted:
+        raise ValueError(
+            f"teacher.start: {network.architecture} cannot start from the teacher {teacher.architecture}: "
+            "use the same backbone, decoder and widths, or teacher.start false"
+        )
+    for modality in Modality:
+        single.for_modality(modality).copy_into(network)
 
 
 def normalisation_of(settings: NetworkSettings) -> dict[Modality, Normalisation]:

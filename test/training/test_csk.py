@@ -18,7 +18,7 @@ from csk_ros.network.exchange import NO_STAGES, PAPER_STAGES
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
 from csk_ros.training.run import train
 from csk_ros.training.settings import ContrastSettings, DistillationSettings, TeacherSettings
-from csk_ros.training.start import make_network
+from csk_ros.training.start import make_network, start_from_teacher
 from csk_ros.training.supervised import SupervisedModule
 
 SMALL = {"decoder_width": 16, "output_stride": 32}
@@ -221,3 +221,60 @@ def test_the_teacher_s_settings_are_the_run_s_but_for_eo_alone(csk_settings):
     assert made.loop.epochs == 7
     assert made.optimizer == settings.optimizer
     assert made.output == "there"
+
+
+def test_a_network_may_start_from_its_teacher(csk_settings, tmp_path):
+    torch.manual_seed(1)
+    teacher = build_network("single", num_classes=9, modality="eo", **SMALL).eval()
+    path = tmp_path / "teacher.safetensors"
+    save_checkpoint(path, teacher, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    settings = csk_settings(teacher=TeacherSettings(checkpoint=str(path), start=True))
+    network = make_network(settings.network, MFNET).eval()
+    start_from_teacher(network, load_checkpoint(path).network)
+    data = batch()
+    eo = data["eo"].float()
+    with torch.no_grad():
+        torch.testing.assert_close(network(eo=eo), teacher(eo=eo))
+        gray = data["ir"].float()
+        torch.testing.assert_close(network(ir=gray), teacher(eo=gray.expand(-1, 3, -1, -1)))
+    assert not teacher_settings(settings, "there").teacher.start
+    assert replace(settings, distillation=DistillationSettings(pixel=0.0, feature=0.0)).wants_teacher
+    still = replace(settings.optimizer, lr=1e-12)
+    result = train(replace(settings, optimizer=still))
+    trained = load_checkpoint(result.checkpoint).network
+    learnt = dict(trained.encoder.named_parameters())
+    assert all(torch.allclose(learnt[key], value) for key, value in teacher.branch.encoder.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint": "first.safetensors"}, "teacher.start and network.checkpoint both say"),
+        ({"name": "early", "arguments": SMALL}, "it starts a network.name csk, not 'early'"),
+        ({"arguments": {**SMALL, "decoder_width": 8}}, "use the same backbone, decoder and widths"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(csk_settings, changes, message):
+    base = csk_settings()
+    teacher = build_network("single", num_classes=9, modality="eo", **SMALL)
+    changed = replace(base.network, **changes)
+    with pytest.raises(ValueError, match=message):
+        _start(replace(base, network=changed), teacher)
+
+
+def _start(settings, teacher):
+    settings = replace(settings, teacher=TeacherSettings(start=True))
+    start_from_teacher(make_network(settings.network, MFNET), teacher)
+
+
+def test_a_network_of_one_modality_may_start_from_the_other_s(csk_settings, tmp_path):
+    torch.manual_seed(1)
+    eo = build_network("single", num_classes=9, modality="eo", **SMALL).eval()
+    path = tmp_path / "eo.safetensors"
+    save_checkpoint(path, eo, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    arguments = {"modality": "ir", **SMALL}
+    settings = replace(csk_settings().network, name="single", arguments=arguments, checkpoint=str(path))
+    ir = make_network(settings, MFNET).eval()
+    gray = batch()["ir"].float()
+    with torch.no_grad():
+        torch.testing.assert_close(ir(ir=gray), eo(eo=gray.expand(-1, 3, -1, -1)))
