@@ -180,7 +180,8 @@ class Comparison:
 
 
 def read_comparison(path: Path, changes: Mapping[str, Any] | None = None) -> Comparison:
-    """Read a specification file, with ``changes`` made to every run's settings last.
+    """Read a specification file, with ``changes`` to the settings of all runs; what a fold or variant
+    changes itself stays its own.
 
     Raises:
         FileNotFoundError: the file or its base does not exist.
@@ -203,13 +204,14 @@ def _comparison(spec: SpecFile, base: Document, changes: Mapping[str, Any]) -> C
     shared = changed(base, spec.settings)
     if spec.tests is not None:
         shared = changed(shared, {"data.test": spec.tests})
+    shared = changed(shared, changes)
     runs: list[Run] = []
     for seed, (fold, fold_changes) in product(spec.seeds, spec.folds.items()):
         group = []
         for variant in spec.variants:
             if _covers(spec, variant, seed, fold):
                 document = shared
-                for layer in (fold_changes or {}, *_layers(spec, variant), changes):
+                for layer in (fold_changes or {}, *_layers(spec, variant)):
                     document = changed(document, layer)
                 for key in ("output", "seed"):
                     document.pop(key, None)

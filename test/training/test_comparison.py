@@ -116,13 +116,13 @@ def test_settings_are_those_of_base_fold_variant_and_flags(write_spec):
             "network.checkpoint": "{variant}-{fold}-{seed}",
         }
     )
-    comparison = read_comparison(spec, {"data.batch": 4})
+    comparison = read_comparison(spec, {"data.batch": 4, "optimizer.lr": 7e-3, "contrast.weight": 0.5})
     plain = next(run for run in comparison.runs if run.variant == "csk_plain")
     assert plain.settings.recipe == "csk"
-    assert plain.settings.contrast.weight == 0
+    assert plain.settings.contrast.weight == 0  # the variant's own
     assert plain.settings.seed == 1
     assert plain.settings.data.batch == 4
-    assert plain.settings.optimizer.lr == 1e-3
+    assert plain.settings.optimizer.lr == 7e-3
     assert plain.settings.optimizer.clip == 2
     assert plain.settings.optimizer.warmup_steps == 2  # a section is changed, not replaced
     assert plain.settings.data.test == {"all": "mfnet:{root}"}
