@@ -21,7 +21,7 @@ def register(commands: Any, name: str) -> None:
         "changes",
         metavar="...",
         nargs=REMAINDER,
-        help="--jobs N, --threads N, --only VARIANT,..., --seeds 0,1, --table-only, "
+        help="--jobs N, --threads N, --output DIR, --only VARIANT,..., --seeds 0,1, --table-only, "
         "or --any.key VALUE to change a setting of all runs; `csk compare SPEC --help` says more",
     )
     commands.add_subcommand(name, compare, help=_HELP)
@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> None:
     from csk_ros.training.comparison import compare
     from csk_ros.training.comparison_spec import read_comparison
 
-    comparison = read_comparison(Path(arguments.spec), changes)
+    comparison = read_comparison(Path(arguments.spec), changes, options.output)
     runs = [] if options.table_only else comparison.chosen(options.only, options.seeds)
     table, failed = compare(comparison, runs=runs, jobs=options.jobs, threads=options.threads)
     print(table)
@@ -88,6 +88,7 @@ def _options() -> PlainParser:
         type=lambda text: [int(seed) for seed in text.split(",")],
         help="only these",
     )
+    parser.add_argument("--output", metavar="DIR", help="in place of the specification's")
     parser.add_argument("--table-only", action="store_true", help="train nothing; write the table as it is")
     return parser
 

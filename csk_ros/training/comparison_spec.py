@@ -179,15 +179,22 @@ class Comparison:
         return [run for run in self.runs if run.name in wanted]
 
 
-def read_comparison(path: Path, changes: Mapping[str, Any] | None = None) -> Comparison:
-    """Read a specification file, with ``changes`` to the settings of all runs; what a fold or variant
-    changes itself stays its own.
+def read_comparison(
+    path: Path, changes: Mapping[str, Any] | None = None, output: str | None = None
+) -> Comparison:
+    """Read a specification file.
+
+    Args:
+        path: the file.
+        changes: to the settings of all runs; what a fold or variant changes itself stays its own.
+        output: the folder of the comparison, in place of the file's.
 
     Raises:
         FileNotFoundError: the file or its base does not exist.
         ValueError: unknown keys or names, settings that mean nothing, or runs that need each other.
     """
     spec = parse_document(SpecFile, read_document(path), str(path))
+    spec = replace(spec, output=output or spec.output)
     try:
         return _comparison(spec, _base(path, spec.base), changes or {})
     except ValueError as error:
@@ -200,7 +207,7 @@ def _base(path: Path, base: str) -> Document:
 
 
 def _comparison(spec: SpecFile, base: Document, changes: Mapping[str, Any]) -> Comparison:
-    _check_names(spec)
+    _check_names(spec, changes)
     shared = changed(base, spec.settings)
     if spec.tests is not None:
         shared = changed(shared, {"data.test": spec.tests})
@@ -236,7 +243,7 @@ def _run(document: Document, variant: str, fold: str, seed: int, root: Path) -> 
     return run
 
 
-def _check_names(spec: SpecFile) -> None:
+def _check_names(spec: SpecFile, changes: Mapping[str, Any]) -> None:
     for kind, names in (("variant", spec.variants), ("fold", spec.folds)):
         if not names:
             raise ValueError(f"{kind}s: name at least one")
@@ -250,7 +257,7 @@ def _check_names(spec: SpecFile) -> None:
         _require_known(f"{variant}.like", [own["like"]] if "like" in own else (), spec.variants)
         _require_known(f"{variant}.seeds", own.get("seeds", ()), spec.seeds)
         _require_known(f"{variant}.folds", own.get("folds", ()), spec.folds)
-    everywhere = [spec.settings, *spec.folds.values(), *spec.variants.values()]
+    everywhere = [spec.settings, changes, *spec.folds.values(), *spec.variants.values()]
     for key in ("seed", "output"):
         if any(key in (entries or {}) for entries in everywhere):
             raise ValueError(f"{key} is set by the comparison itself: take it out")

@@ -128,6 +128,10 @@ def test_settings_are_those_of_base_fold_variant_and_flags(write_spec):
     assert plain.settings.data.test == {"all": "mfnet:{root}"}
     assert plain.settings.network.arguments["exchange_direction"] == "ir_to_eo"
     assert plain.settings.network.arguments["gate"] == "concatenation"
+    elsewhere = read_comparison(spec, output="elsewhere")
+    assert {run.folder.parts[0] for run in elsewhere.runs} == {"elsewhere"}
+    with pytest.raises(ValueError, match="seed is set by the comparison itself"):
+        read_comparison(spec, {"seed": 3})
     filled = plain.filled()
     assert filled["teacher"]["checkpoint"] == str(
         comparison.output / "single_eo/day/seed1/training/last.safetensors"
