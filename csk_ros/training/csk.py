@@ -85,16 +85,11 @@ class CskModule(SupervisedModule):
         settings: the run's settings.
         teacher: the frozen EO network; None if nothing is distilled.
         options: as :class:`SupervisedModule` takes them.
-
-    Raises:
-        ValueError: if the network or the teacher cannot be trained like this.
     """
 
     def __init__(
         self, network: Network, settings: TrainSettings, *, teacher: Network | None, **options: Any
     ) -> None:
-        if network.name != "csk":
-            raise ValueError(f"recipe csk trains network.name csk, not {network.name!r}: use supervised")
         super().__init__(network, settings, **options)
         self._teacher = [] if teacher is None else [teacher]  # in a list: no part of the resume file
         self.contrast: PixelContrast | None = None

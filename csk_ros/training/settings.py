@@ -327,6 +327,12 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later."""
+        _require(
+            self.recipe != "csk" or self.network.name == "csk",
+            "recipe",
+            self.recipe,
+            f"it trains network.name csk, not {self.network.name}; use supervised",
+        )
         if self.teacher.start and self.network.checkpoint is not None:
             raise ValueError(
                 "teacher.start and network.checkpoint both say what the network starts from: "

@@ -59,11 +59,7 @@ def start_from_teacher(network: Network, teacher: Network) -> None:
     Raises:
         ValueError: if the teacher is made of other parts.
     """
-    if not isinstance(network, CSKNet):
-        message = (
-            f"teacher.start: it starts a network.name csk, not {network.name!r}: use teacher.start false"
-        )
-        raise ValueError(message)  # noqa: TRY004  # the settings are wrong
+    assert isinstance(network, CSKNet)  # noqa: S101 (the settings see to it)
     single = SingleNet.from_csk(teacher, Modality.EO) if isinstance(teacher, CSKNet) else teacher
     wanted = SingleNet.from_csk(network, Modality.EO).architecture
     if not isinstance(single, SingleNet) or single.architecture != wanted:

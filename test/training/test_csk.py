@@ -17,7 +17,12 @@ from csk_ros.network import DEFAULT_NORMALISATION, build_network, load_checkpoin
 from csk_ros.network.exchange import NO_STAGES, PAPER_STAGES
 from csk_ros.training.csk import CskModule, load_teacher, teacher_settings
 from csk_ros.training.run import train
-from csk_ros.training.settings import ContrastSettings, DistillationSettings, TeacherSettings
+from csk_ros.training.settings import (
+    ContrastSettings,
+    DistillationSettings,
+    NetworkSettings,
+    TeacherSettings,
+)
 from csk_ros.training.start import make_network, start_from_teacher
 from csk_ros.training.supervised import SupervisedModule
 
@@ -165,15 +170,8 @@ def test_teachers_that_cannot_teach_are_refused(csk_settings, tmp_path):
         load_teacher(str(path), other, eo)
     with pytest.raises(ValueError, match="eo_mean"):
         load_teacher(str(path), MFNET, replace(eo, mean=(0.1, 0.2, 0.3)))
-    with pytest.raises(ValueError, match=r"recipe csk trains network\.name csk"):
-        CskModule(
-            optical,
-            csk_settings(),
-            teacher=None,
-            label_set=MFNET,
-            normalisation=DEFAULT_NORMALISATION,
-            class_weights=None,
-        )
+    with pytest.raises(ValueError, match="recipe is 'csk': it trains network.name csk, not early"):
+        replace(csk_settings(), network=NetworkSettings(name="early"))
 
 
 def test_contrast_waits_for_its_warm_up_and_can_be_switched_off(csk_settings):
@@ -250,7 +248,6 @@ def test_a_network_may_start_from_its_teacher(csk_settings, tmp_path):
     ("changes", "message"),
     [
         ({"checkpoint": "first.safetensors"}, "teacher.start and network.checkpoint both say"),
-        ({"name": "early", "arguments": SMALL}, "it starts a network.name csk, not 'early'"),
         ({"arguments": {**SMALL, "decoder_width": 8}}, "use the same backbone, decoder and widths"),
     ],
 )
