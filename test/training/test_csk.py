@@ -170,7 +170,7 @@ def test_teachers_that_cannot_teach_are_refused(csk_settings, tmp_path):
         load_teacher(str(path), other, eo)
     with pytest.raises(ValueError, match="eo_mean"):
         load_teacher(str(path), MFNET, replace(eo, mean=(0.1, 0.2, 0.3)))
-    with pytest.raises(ValueError, match="recipe is 'csk': it trains network.name csk, not early"):
+    with pytest.raises(ValueError, match=r"recipe is .csk.: it trains network\.name csk, not early"):
         replace(csk_settings(), network=NetworkSettings(name="early"))
 
 
