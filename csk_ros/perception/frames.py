@@ -33,6 +33,8 @@ class DropCause(str, Enum):
     SUPERSEDED = "superseded by a newer frame"
     UNREADABLE = "unreadable"
     ENGINE_FAILED = "engine failed"
+    ENGINE_STUCK = "engine did not answer in time"
+    FAILED = "unexpected error"
     OUT_OF_ORDER = "arrived out of order"
     DUPLICATE = "stamp repeated"
     NO_PAIR = "no pair for the forced fused route"

@@ -100,10 +100,10 @@ class Perception(Generic[T]):
         """
         self._ledger.close_dropped(decision, cause)
 
-    def shutdown(self) -> Account:
+    def shutdown(self, cause: DropCause = DropCause.SHUTDOWN) -> Account:
         """Books all that is in hand as dropped; the account is final and nothing is in hand."""
-        self._ledger.dropped[DropCause.SHUTDOWN] += self._pairer.abandon()
-        self._ledger.close_all(DropCause.SHUTDOWN)
+        self._ledger.dropped[cause] += self._pairer.abandon()
+        self._ledger.close_all(cause)
         return self.account
 
     def configure(self, settings: PerceptionSettings, now_ns: int) -> list[Decision[T]]:

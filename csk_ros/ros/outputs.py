@@ -32,11 +32,11 @@ class Outputs:
         node: the lifecycle node.
         label_set: names and colours of the classes.
         confidence: whether ``~/confidence`` is published.
-        opacity: of the classes on ``~/overlay``, 0 to 1.
+        opacity: of the classes on ``~/overlay``, 0 to 1; may change.
     """
 
     def __init__(self, node: LifecycleNode, label_set: LabelSet, *, confidence: bool, opacity: float) -> None:
-        self._node, self._label_set, self._opacity = node, label_set, opacity
+        self._node, self._label_set, self.opacity = node, label_set, opacity
         self._publishers: list[Any] = []
         self._mask = self._publisher(Image, "~/mask", OUTPUT)
         self._confidence = self._publisher(Image, "~/confidence", OUTPUT) if confidence else None
@@ -61,7 +61,7 @@ class Outputs:
         if self._confidence and segmentation.confidence is not None:
             self._image(self._confidence, segmentation.confidence, "mono8", header)
         if self._overlay.get_subscription_count():
-            picture = draw_overlay(segmentation.labels, self._label_set, eo=eo, ir=ir, opacity=self._opacity)
+            picture = draw_overlay(segmentation.labels, self._label_set, eo=eo, ir=ir, opacity=self.opacity)
             self._image(self._overlay, picture, "rgb8", header)
 
     def publish_label_info(self) -> None:

@@ -79,11 +79,17 @@ class FallbackSynchronizer(SimpleFilter):
             now = time.monotonic_ns()
             return {modality: self._perception.stream(modality, now) for modality in Modality}
 
-    def close(self) -> Account:
-        """Stop; frames that still wait are counted as dropped by the shutdown. Returns the final account."""
+    def configure(self, settings: PerceptionSettings) -> None:
+        """Go by other settings from now on; frames that wait are decided first."""
+        with self._lock:
+            decisions = self._perception.configure(settings, time.monotonic_ns())
+        self._hand_over(decisions)
+
+    def close(self, cause: DropCause = DropCause.SHUTDOWN) -> Account:
+        """Stop; frames that still wait are counted as dropped. Returns the final account."""
         self._node.destroy_timer(self._timer)
         with self._lock:
-            return self._perception.shutdown()
+            return self._perception.shutdown(cause)
 
     def _arrive(self, message: Any, modality: Modality) -> None:
         now = time.monotonic_ns()
