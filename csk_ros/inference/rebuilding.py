@@ -35,7 +35,6 @@ class RebuildingSegmenter:
         self.rebuilds = 0
         self.segmenter: Segmenter | None = load()
 
-    @property
     def exhausted(self) -> bool:
         """Whether so many failures have come in a row that no further frame should be tried."""
         return self._failures >= self._most_failures

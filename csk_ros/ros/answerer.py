@@ -94,7 +94,7 @@ class Answerer:
 
     def _attempt(self, decision: Decision[Any]) -> DropCause | None:
         """Why there is no mask; None if it is published and counted."""
-        if self._segmenter.exhausted:
+        if self._segmenter.exhausted():
             return DropCause.ENGINE_FAILED
         eo, ir = self._read(decision.eo, read_eo), self._read(decision.ir, read_ir)
         if (ir if decision.ir else eo) is None:
@@ -106,7 +106,7 @@ class Answerer:
             return DropCause.UNREADABLE
         except EngineFailure as error:
             self._log(f"{decision.route.value} frame dropped, the engine is built anew: {error}")
-            if self._segmenter.exhausted and self._open:
+            if self._segmenter.exhausted() and self._open:
                 self._give_up(str(error))
             return DropCause.ENGINE_FAILED
         with self._telling:

@@ -44,7 +44,7 @@ def test_what_failed_is_built_anew_for_the_next_frame(made):
         segmenter.segment(ir=1)
     assert segmenter.segmenter is None
     assert segmenter.segment(ir=2) == {"ir": 2}
-    assert (len(built), segmenter.rebuilds, segmenter.exhausted) == (2, 1, False)
+    assert (len(built), segmenter.rebuilds, segmenter.exhausted()) == (2, 1, False)
 
 
 def test_failures_in_a_row_exhaust_it_and_others_do_not(made):
@@ -54,7 +54,7 @@ def test_failures_in_a_row_exhaust_it_and_others_do_not(made):
     for _ in range(6):
         with suppress(EngineFailure):
             segmenter.segment()
-        outcomes.append(segmenter.exhausted)
+        outcomes.append(segmenter.exhausted())
     assert outcomes == [False] * 5 + [True]
 
 
@@ -64,9 +64,9 @@ def test_an_engine_that_cannot_be_built_counts_as_a_failure(made):
         segmenter.segment()
     with pytest.raises(EngineFailure, match="OSError: gone"):
         segmenter.segment()
-    assert segmenter.exhausted
+    assert segmenter.exhausted()
     assert segmenter.segment(ir=1) == {"ir": 1}
-    assert not segmenter.exhausted
+    assert not segmenter.exhausted()
 
 
 def test_images_that_cannot_be_segmented_are_not_the_engine_s_fault(made):

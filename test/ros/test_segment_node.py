@@ -98,6 +98,19 @@ def test_overlay_and_confidence(peer, start):
     assert peer.heard["segment/confidence"][0].encoding == "mono8"
 
 
+def test_masks_come_as_png_too_when_somebody_listens(peer, start):
+    peer.listen(CompressedImage, "segment/mask/compressed", 10)
+    start()
+    peer.wait_for(lambda: play(peer, 2) and peer.heard["segment/mask/compressed"])
+    png = peer.heard["segment/mask/compressed"][-1]
+    assert png.format == "mono8; png compressed "
+    stamp = png.header.stamp
+    peer.wait_for(lambda: any(mask.header.stamp == stamp for mask in peer.masks()))
+    mask = next(mask for mask in peer.masks() if mask.header.stamp == stamp)
+    pixels = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels.tobytes() == bytes(mask.data)
+
+
 def test_compressed_images_are_read_and_broken_ones_refused(peer, start):
     cameras = {
         name: peer.node.create_publisher(CompressedImage, f"{name}/image/compressed", 10)
