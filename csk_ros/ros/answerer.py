@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from csk_ros.inference import EngineFailure, InputError
 from csk_ros.messages import ImageError, read_eo, read_ir
 from csk_ros.perception import DropCause
+from csk_ros.ros.monitor import StageTimes
 from csk_ros.ros.worker import LatestOnlyWorker
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from csk_ros.ros.synchronizer import FallbackSynchronizer
 
 _LOG_EVERY_S = 5.0
+_MS = 1e-6
 
 
 class Answerer:
@@ -35,6 +38,9 @@ class Answerer:
         refuse: called with the modality and the reason of an image that cannot be read.
         give_up: called in the worker's thread with the reason when the engine has failed for good.
         logger: the node's.
+
+    Attributes:
+        times: of the stages of each frame.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Answerer:
     ) -> None:
         self._segmenter, self._outputs, self._synchronizer = segmenter, outputs, synchronizer
         self._refuse, self._give_up, self._logger = refuse, give_up, logger
+        self.times = StageTimes()
         self._open = True
         self._telling = threading.Lock()
         self._worker: LatestOnlyWorker[Decision[Any]] = LatestOnlyWorker(
@@ -96,7 +103,11 @@ class Answerer:
         """Why there is no mask; None if it is published and counted."""
         if self._segmenter.exhausted():
             return DropCause.ENGINE_FAILED
+        started = time.monotonic_ns()
+        self.times.add("wait", (decision.decided_ns - decision.anchor.arrival_ns) * _MS)
+        self.times.add("slot", (started - decision.decided_ns) * _MS)
         eo, ir = self._read(decision.eo, read_eo), self._read(decision.ir, read_ir)
+        self.times.add("read", (time.monotonic_ns() - started) * _MS)
         if (ir if decision.ir else eo) is None:
             return DropCause.UNREADABLE
         try:
@@ -109,10 +120,14 @@ class Answerer:
             if self._segmenter.exhausted() and self._open:
                 self._give_up(str(error))
             return DropCause.ENGINE_FAILED
+        for stage in ("prepare", "network", "answer"):
+            self.times.add(stage, segmentation.timings[stage])
         with self._telling:
             if self._open:
+                started = time.monotonic_ns()
                 self._outputs.publish(segmentation, decision.anchor.payload.header, eo=eo, ir=ir)
                 self._synchronizer.answered(decision, route=segmentation.route)
+                self.times.add("publish", (time.monotonic_ns() - started) * _MS)
         return None
 
     def _read(self, frame: Frame[Any] | None, read: Callable[[Any], Any]) -> Any:

@@ -26,12 +26,14 @@ from csk_ros.inference import CheckpointError, RebuildingSegmenter, Segmenter, S
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, PerceptionSettings
 from csk_ros.ros.answerer import Answerer
-from csk_ros.ros.diagnostics import frames_status, node_status, stream_statuses
+from csk_ros.ros.diagnostics import frames_status, node_status, speed_status, stream_statuses
 from csk_ros.ros.image_input import ImageInput
+from csk_ros.ros.monitor import AnswerMonitor, memory
 from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
 from csk_ros.ros.recovery import Recovery
 from csk_ros.ros.synchronizer import FallbackSynchronizer
+from csk_ros.share import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +86,7 @@ class SegmentNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._synchronizer: FallbackSynchronizer | None = None
         self._answerer: Answerer | None = None
+        self._monitor = AnswerMonitor()
         self._inputs: list[ImageInput] = []
         self._given_up = ""
         self._alarm = self.create_guard_condition(self._give_up)
@@ -141,6 +144,7 @@ class SegmentNode(LifecycleNode):
         self._synchronizer = FallbackSynchronizer(
             self, self._settings, deliver=self._submit, refuse=self._log_refusal
         )
+        self._monitor = AnswerMonitor()
         self._answerer = Answerer(
             self._segmenter,
             self._outputs,
@@ -204,7 +208,11 @@ class SegmentNode(LifecycleNode):
         self._segmenter = RebuildingSegmenter(self._load_segmenter, self.parameters.engine_failures)
         segmenter = self._segmenter.segmenter
         assert segmenter  # noqa: S101 (just built)
-        self._facts = {"engine": segmenter.engine, "device": segmenter.device}
+        self._facts = {
+            "engine": segmenter.engine,
+            "device": segmenter.device,
+            "precision": segmenter.precision,
+        }
         self._routes = segmenter.routes
         self._settings = self._perception_settings()
         return segmenter.label_set
@@ -316,13 +324,19 @@ class SegmentNode(LifecycleNode):
 
     def _statuses(self) -> list[DiagnosticStatus]:
         synchronizer = self._synchronizer
-        facts = {"checkpoint": self.parameters.checkpoint or "default"}
+        facts = {"checkpoint": self.parameters.checkpoint or DEFAULT_CHECKPOINT} | memory(
+            self._facts.get("device", "cpu")
+        )
         if self._segmenter:
             facts |= self._facts | {"engine_rebuilds": str(self._segmenter.rebuilds)}
         statuses = [node_status(self.state, self.problem, facts)]
         if synchronizer:
-            statuses.append(frames_status(synchronizer.account()))
+            account = synchronizer.account()
+            problem, severe = self._monitor.judge(account, time.monotonic())
+            statuses.append(frames_status(account, problem, severe=severe))
             statuses += stream_statuses(synchronizer.streams())
+        if self._answerer:
+            statuses.append(speed_status(self._answerer.times.take()))
         return statuses
 
 

@@ -224,6 +224,27 @@ def test_an_engine_that_hangs_is_given_up_and_stays_so_if_told_to(peer, start, m
     peer.wait_for(lambda: play(peer, 2) and peer.masks())
 
 
+def test_diagnostics_tell_where_the_time_goes_and_what_it_costs(peer, start):
+    start(diagnostics_period=0.5)
+    play(peer, 20)
+    peer.wait_for(settled(peer, 20))
+    values = [
+        {value.key: value.value for value in entry.values}
+        for array in peer.heard["/diagnostics"]
+        for entry in array.status
+        if entry.name == "segment: speed" and entry.values
+    ]
+    stages = ("wait", "slot", "read", "prepare", "network", "answer", "publish")
+    assert set(values[0]) == {f"{stage}_{name}_ms" for stage in stages for name in ("p50", "p95", "p99")}
+    assert float(values[0]["network_p50_ms"]) > 0
+    node = peer.status("node")[2]
+    assert (node["engine"], node["device"], node["precision"]) == ("torch", "cpu", "float32")
+    assert float(node["memory_mib"]) > 50
+    frames = peer.status("frames")[2]
+    shares = [float(value) for key, value in frames.items() if key.startswith("share_")]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
 def test_a_thermal_only_network_never_waits_for_the_optical_stream(peer, start, tmp_path):
     path = tmp_path / "thermal.safetensors"
     network = build_network("single", num_classes=len(MFNET), modality="ir")
