@@ -8,7 +8,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from csk_ros.modality import Route
-from csk_ros.perception import PerceptionSettings
+from csk_ros.perception import ContentSettings, PerceptionSettings
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
@@ -60,6 +60,41 @@ _TABLE = {
         0.1, "Longest that an IR frame waits for its EO frame while EO lives, s.", 0.0, 10.0
     ),
     "return_frames": _Parameter(2, "EO frames in rhythm before a lost EO counts as back.", 1, 1000),
+    "eo_frozen_frames": _Parameter(
+        5,
+        "EO is frozen after so many frames in a row that repeat the one before; 0: never (for a simulator, "
+        "whose standing scene repeats exactly).",
+        0,
+        1000,
+    ),
+    "ir_frozen_frames": _Parameter(
+        8,
+        "The same for IR; more than a driver repeats each frame of its sensor; 0: never (for a simulator).",
+        0,
+        1000,
+    ),
+    "eo_dark": _Parameter(
+        16, "EO is black if 99 % of its pixels are at this level of 255 or below; 0: never.", 0, 255
+    ),
+    "eo_bright": _Parameter(
+        245, "EO is blown out if 95 % of its pixels are at this level of 255 or above; 0: never.", 0, 255
+    ),
+    "eo_flat": _Parameter(
+        8,
+        "EO is without contrast if so few levels of 255 separate 5 % and 99 % of its pixels; 0: never.",
+        0,
+        255,
+    ),
+    "ir_flat": _Parameter(
+        4, "The same for IR, in levels as the camera counts them (8 or 16 bit); 0: never.", 0, 65535
+    ),
+    "bad_frames": _Parameter(
+        3,
+        "So many black, blown out, flat or unreadable frames in a row make a stream unusable; 0: never.",
+        0,
+        1000,
+    ),
+    "good_frames": _Parameter(3, "So many good frames make an unusable stream usable again.", 1, 1000),
     "route": _Parameter(
         "auto",
         "auto, or the only route to use; fused drops frames without a pair.",
@@ -128,6 +163,20 @@ class NodeParameters:
             eo_offset_ns=int(self.eo_time_offset * _SECOND),
             max_wait_ns=int(self.max_wait * _SECOND),
             return_frames=self.return_frames,
+            eo_content=ContentSettings(
+                frozen_frames=self.eo_frozen_frames,
+                dark=self.eo_dark,
+                bright=self.eo_bright,
+                flat=self.eo_flat,
+                bad_frames=self.bad_frames,
+                good_frames=self.good_frames,
+            ),
+            ir_content=ContentSettings(
+                frozen_frames=self.ir_frozen_frames,
+                flat=self.ir_flat,
+                bad_frames=self.bad_frames,
+                good_frames=self.good_frames,
+            ),
             route=None if self.route == "auto" else Route[self.route.upper()],
         )
 

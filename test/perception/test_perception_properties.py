@@ -99,7 +99,8 @@ def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
     for modality, now, one in stamped(events):
         if one is None:
             refused += 1
-            watch.perception.refused(modality)
+            watch.until(now)
+            watch.decisions += watch.perception.refused(modality, now)
             continue
         watch.until(now)
         stale = watch.perception.stream(EO, now)
