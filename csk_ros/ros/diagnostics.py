@@ -25,7 +25,11 @@ def node_status(state: str, problem: str, facts: Mapping[str, Any]) -> Diagnosti
 
 
 def frames_status(account: Account, problem: str = "", *, severe: bool = False) -> DiagnosticStatus:
-    """What became of every frame: ``ir_received`` is answered, dropped (by cause) or in hand."""
+    """What became of every frame.
+
+    While no EO frame was the anchor, ``ir_received`` is the sum of what was answered, dropped (by cause), set
+    aside as unusable and what is in hand.
+    """
     ir, eo = account.streams[Modality.IR], account.streams[Modality.EO]
     dropped = dict(account.dropped)
     for cause, count in ir.refused.items():
@@ -35,6 +39,8 @@ def frames_status(account: Account, problem: str = "", *, severe: bool = False) 
         "ir_received": ir.received,
         "eo_received": eo.received,
         "eo_refused": sum(eo.refused.values()),
+        "eo_unusable": eo.unusable,
+        "ir_unusable": ir.unusable,
         "answered": answered,
         **{f"answered_{route.value.lower()}": count for route, count in account.answered.items()},
         **{f"dropped_{cause.name.lower()}": dropped.get(cause, 0) for cause in DropCause},
@@ -67,20 +73,28 @@ def speed_status(stages: Mapping[str, Percentiles]) -> DiagnosticStatus:
 
 
 def stream_statuses(streams: Mapping[Modality, StreamReport | None]) -> list[DiagnosticStatus]:
-    """State, rate and age of each stream: WARN when one is lost, ERROR when both are."""
+    """State, rate and age of each stream: WARN when one is stale or unusable, ERROR when both are.
+
+    ``bad_<fault>`` counts the bad frames of each kind so far.
+    """
     states = {
         modality: report.state if report else StreamState.AWAITED for modality, report in streams.items()
     }
-    lost = [modality for modality, state in states.items() if state is StreamState.STALE]
+    useless = (StreamState.STALE, StreamState.UNUSABLE)
+    lost = [modality for modality, state in states.items() if state in useless]
     level = ERROR if len(lost) == len(states) else WARN
     statuses = []
     for modality, report in streams.items():
-        values: dict[str, Any] = {"state": states[modality].value}
+        message = states[modality].value
+        values: dict[str, Any] = {"state": message}
+        if report:
+            values |= {f"bad_{fault.name.lower()}": count for fault, count in report.bad.items()}
+        if report and report.fault:
+            message += f": {report.fault.value}"
+            values["reason"] = report.fault.value
         if report and report.age_ns is not None:
             values |= {"rate_hz": f"{report.rate_hz:.2f}", "age_ms": f"{report.age_ns * _MS:.0f}"}
-        statuses.append(
-            _status(modality.value, level if modality in lost else OK, states[modality].value, values)
-        )
+        statuses.append(_status(modality.value, level if modality in lost else OK, message, values))
     return statuses
 
 

@@ -13,7 +13,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from csk_ros.modality import Route
-from csk_ros.perception import PerceptionSettings
+from csk_ros.perception import ContentSettings, PerceptionSettings
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
@@ -77,6 +77,59 @@ _TABLE = {
     ),
     "return_frames": _Parameter(
         2, "EO frames in rhythm before a lost EO counts as back.", 1, 1000, when=_LIVE
+    ),
+    "eo_frozen_frames": _Parameter(
+        5,
+        "EO is frozen after so many frames in a row that repeat the one before; 0: never (for a simulator, "
+        "whose standing scene repeats exactly).",
+        0,
+        1000,
+        when=_LIVE,
+    ),
+    "ir_frozen_frames": _Parameter(
+        8,
+        "The same for IR; more than a driver repeats each frame of its sensor; 0: never (for a simulator).",
+        0,
+        1000,
+        when=_LIVE,
+    ),
+    "eo_dark": _Parameter(
+        16,
+        "EO is black if 99 % of its pixels are at this level of 255 or below; 0: never.",
+        0,
+        255,
+        when=_LIVE,
+    ),
+    "eo_bright": _Parameter(
+        245,
+        "EO is blown out if 95 % of its pixels are at this level of 255 or above; 0: never.",
+        0,
+        255,
+        when=_LIVE,
+    ),
+    "eo_flat": _Parameter(
+        8,
+        "EO is without contrast if so few levels of 255 separate 5 % and 99 % of its pixels; 0: never.",
+        0,
+        255,
+        when=_LIVE,
+    ),
+    "ir_flat": _Parameter(
+        4,
+        "The same for IR, in levels as the camera counts them (8 or 16 bit); 0: never.",
+        0,
+        65535,
+        when=_LIVE,
+    ),
+    "bad_frames": _Parameter(
+        3,
+        "So many black, blown out, flat or unreadable frames in a row make a stream unusable; 0: never.",
+        0,
+        1000,
+        when=_LIVE,
+    ),
+    "good_frames": _Parameter(
+        3, "So many good frames make an unusable stream usable again.", 1, 1000, when=_LIVE
     ),
     "route": _Parameter(
         "auto",
@@ -195,6 +248,20 @@ class NodeParameters:
             eo_offset_ns=int(value["eo_time_offset"] * _SECOND),
             max_wait_ns=int(value["max_wait"] * _SECOND),
             return_frames=value["return_frames"],
+            eo_content=ContentSettings(
+                frozen_frames=value["eo_frozen_frames"],
+                dark=value["eo_dark"],
+                bright=value["eo_bright"],
+                flat=value["eo_flat"],
+                bad_frames=value["bad_frames"],
+                good_frames=value["good_frames"],
+            ),
+            ir_content=ContentSettings(
+                frozen_frames=value["ir_frozen_frames"],
+                flat=value["ir_flat"],
+                bad_frames=value["bad_frames"],
+                good_frames=value["good_frames"],
+            ),
             route=None if value["route"] == "auto" else Route[value["route"].upper()],
         )
 

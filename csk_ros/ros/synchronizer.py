@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
-from csk_ros.messages import ImageError, check_image, stamp_to_ns
+from csk_ros.messages import ImageError, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
+from csk_ros.ros.looking import Looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from csk_ros.modality import Route
-    from csk_ros.perception import Account, Decision, StreamReport
+    from csk_ros.perception import Account, Decision, Fault, StreamReport
 
 
 class FallbackSynchronizer(SimpleFilter):
@@ -27,10 +28,11 @@ class FallbackSynchronizer(SimpleFilter):
 
     Callbacks get ``(eo | None, ir | None, route)``. Inputs behave as ``message_filters.Subscriber``; their
     callbacks and the node's timers must run in one thread (one callback group). Outcomes may be reported
-    from any thread.
+    from any thread. Each image is looked at as it arrives; a stream that turns unusable, or usable again, is
+    logged once with the reason.
 
     Args:
-        node: runs the steady timer that releases frames whose partner did not come.
+        node: runs the steady timer that releases frames whose partner did not come, and logs.
         settings: what pairing goes by.
         deliver: called with each :class:`Decision` in place of the callbacks; who passes it reports each
             outcome with :meth:`answered` or :meth:`dropped`.
@@ -48,6 +50,8 @@ class FallbackSynchronizer(SimpleFilter):
         super().__init__()
         self._node = node
         self._perception: Perception[Any] = Perception(settings or PerceptionSettings())
+        self._lookers = {modality: Looker() for modality in Modality}
+        self._faults: dict[Modality, Fault | None] = dict.fromkeys(Modality)
         self._lock = threading.Lock()
         self._deliver = deliver or self._signal
         self._refuse = refuse
@@ -94,17 +98,27 @@ class FallbackSynchronizer(SimpleFilter):
     def _arrive(self, message: Any, modality: Modality) -> None:
         now = time.monotonic_ns()
         try:
-            check_image(message)
+            look = self._lookers[modality].look(message)
         except ImageError as error:
             with self._lock:
-                self._perception.refused(modality)
+                decisions = self._perception.refused(modality, now)
             if self._refuse:
                 self._refuse(modality, str(error))
-            return
-        frame = Frame(modality, stamp_to_ns(message.header.stamp), now, message)
-        with self._lock:
-            decisions = self._perception.arrive(frame)
+        else:
+            frame = Frame(modality, stamp_to_ns(message.header.stamp), now, message, look)
+            with self._lock:
+                decisions = self._perception.arrive(frame)
+        self._log_switch(modality)
         self._hand_over(decisions)
+
+    def _log_switch(self, modality: Modality) -> None:
+        with self._lock:
+            fault = self._perception.fault(modality)
+        before, self._faults[modality] = self._faults[modality], fault
+        if fault and not before:
+            self._node.get_logger().warning(f"{modality.value} unusable: {fault.value}")
+        elif before and not fault:
+            self._node.get_logger().info(f"{modality.value} usable again")
 
     def _wake(self) -> None:
         with self._lock:

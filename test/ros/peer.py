@@ -48,7 +48,7 @@ class Peer:
         message = Image()
         header = Header(frame_id=f"{name}_camera")
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        pixels = np.random.default_rng(stamp_ns % 1000).integers(0, 255, shape, dtype=np.uint8)
+        pixels = np.random.default_rng(stamp_ns).integers(0, 255, shape, dtype=np.uint8)
         fill_image(message, pixels, "rgb8" if channels == 3 else "mono8", header)
         for field, value in changes.items():
             setattr(message, field, value)
