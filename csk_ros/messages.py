@@ -250,8 +250,11 @@ def _thin_foreign(message: Any) -> Pixels | None:
         stride, first = 2, _LUMA_FIRST_BYTE[message.encoding]
     elif not (message.encoding.startswith("bayer_") and message.encoding.endswith("8")):
         return None
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(int(message.height), int(message.step))
-    return _thin(rows[:, first : int(message.width) * stride : stride])
+    row, step = int(message.width) * stride, int(message.step)
+    if step < row:
+        raise ImageError(f"step {step} does not fit {message.width} px of {message.encoding}: {row} bytes")
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(int(message.height), step)
+    return _thin(rows[:, first:row:stride])
 
 
 def _decompress(message: Any, flags: int = cv2.IMREAD_UNCHANGED) -> Pixels:

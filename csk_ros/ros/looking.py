@@ -25,14 +25,20 @@ class Looker:
     """Looks at the images of one stream, each in turn.
 
     A raw image is always looked into. Decoding a compressed one may take long, so after a decode that took
-    t, the next comes no sooner than 10 t later; the images between are compared with each other only.
+    the processor for t, the next comes no sooner than 10 t later; the images between are compared only.
 
     Args:
-        clock_ns: what the time is measured with.
+        clock_ns: a steady clock.
+        processor_ns: the processor time of this thread.
     """
 
-    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        processor_ns: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
         self._clock_ns = clock_ns
+        self._processor_ns = processor_ns
         self._decode_from_ns: int | None = None
 
     def look(self, message: Any) -> Look:
@@ -48,14 +54,14 @@ class Looker:
         return Look(signature) if thin is None else Look(signature, *_levels(thin))
 
     def _decode(self, message: Any) -> NDArray[Any] | None:
-        started = self._clock_ns()
-        if self._decode_from_ns is not None and started < self._decode_from_ns:
+        now = self._clock_ns()
+        if self._decode_from_ns is not None and now < self._decode_from_ns:
             return None
+        started = self._processor_ns()
         try:
             return thin_pixels(message)
         finally:
-            ended = self._clock_ns()
-            self._decode_from_ns = ended + int((ended - started) / _DECODE_SHARE)
+            self._decode_from_ns = now + int((self._processor_ns() - started) / _DECODE_SHARE)
 
 
 def _signature(data: Any, thin: NDArray[Any] | None) -> int:

@@ -132,8 +132,10 @@ def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
             continue
         watch.until(now)
         stale = watch.perception.stream(EO, now)
-        new = watch.perception.arrive(one)
-        watch.decisions += new
+        set_aside = watch.perception.account.streams[IR].unusable
+        watch.decisions += watch.perception.arrive(one)
+        if watch.perception.account.streams[IR].unusable > set_aside:
+            assert watch.perception.stream(EO, now).state is StreamState.ALIVE
         useless = (StreamState.STALE, StreamState.RETURNING, StreamState.UNUSABLE)
         if modality is IR and chosen.route is None and stale and stale.state in useless:
             assert watch.perception.account.waiting == 0

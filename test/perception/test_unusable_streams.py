@@ -72,6 +72,17 @@ def test_the_frames_that_wait_when_eo_turns_unusable_are_answered_at_once():
     )  # fmt: skip
 
 
+def test_frames_from_before_the_verdict_are_not_paired_after_the_return():
+    """A fast EO is black for three frames and back before the IR frame of the black ones has come."""
+    eo = camera(EO, Fault.DARK, bad=(2000, 2000 + BAD_AT * 8), end=2000 + (BAD_AT + GOOD_AT) * 8, rate=125)
+    driven = Drive(Perception()).feed(merged(eo, camera(IR, end=1990)))
+    assert driven.perception.fault(EO) is None
+    late = replace(eo[-1], modality=IR, stamp_ns=2009 * MS)
+    assert driven.feed([late]).finish()[-1].eo is eo[-1]
+    account = driven.perception.account.streams[EO]
+    assert (account.unusable, account.held) == (1 + GOOD_AT - 1, 0)
+
+
 @pytest.mark.parametrize(("fault", "frames"), [(Fault.FROZEN, IR_FROZEN_AT + 1), (Fault.FLAT, BAD_AT)])
 def test_while_the_thermal_stream_is_useless_a_good_optical_one_is_the_anchor(fault, frames):
     driven = Drive(Perception()).feed(merged(camera(EO), camera(IR, fault)))
