@@ -308,7 +308,8 @@ def test_what_can_change_changes_while_frames_come(peer, start):
     node = start()
     play(peer, 10)
     peer.wait_for(lambda: peer.routes()[-1:] == ["FUSED"])
-    assert set_parameters(node, route="ir_only", slop=0.02, overlay_opacity=0.9).successful
+    assert set_parameters(node, route="ir_only", slop=0.02, overlay_opacity=0.9, eo_dark=3).successful
+    assert node._settings.eo_content.dark == 3
     assert node._settings.slop_ns == 20_000_000
     assert node._outputs.opacity == 0.9
     play(peer, 10, first=10)
