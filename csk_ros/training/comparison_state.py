@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Where files lie and how fast they are read: no reason to train again.
 _UNTOLD = {"output", "data.root", "data.workers", "data.cache", "notice"}
+_OF_CSK = ("teacher.", "distillation.", "contrast.")  # sections that no other recipe reads
 _TESTS = {"data.test", "data.test_split"}
 
 
@@ -62,6 +63,8 @@ def _differing(stored: dict[str, Any], run: Run) -> set[str]:
     before = flat(_plain(parse_document(TrainSettings, {**stored, "output": ""}, source)))
     now = flat(complete)
     keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    if run.settings.recipe != "csk":
+        keys = {key for key in keys if not key.startswith(_OF_CSK)}
     tests = {key for key in keys if key.startswith("data.test.")}
     return (keys - tests - _UNTOLD) | ({"data.test"} if tests else set())
 

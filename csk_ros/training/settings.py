@@ -333,7 +333,7 @@ class TrainSettings:
             self.recipe,
             f"it trains network.name csk, not {self.network.name}; use supervised",
         )
-        if self.teacher.start and self.network.checkpoint is not None:
+        if self.recipe == "csk" and self.teacher.start and self.network.checkpoint is not None:
             raise ValueError(
                 "teacher.start and network.checkpoint both say what the network starts from: "
                 "use teacher.start false or network.checkpoint null"

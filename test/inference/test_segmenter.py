@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,11 +121,13 @@ def test_any_two_sizes_answer_at_the_anchors(segmenter, eo_size, ir_size):
 def test_eo_lands_where_ir_is(segmenter):
     """An EO of twice the size, every pixel repeated, answers as the EO of IR's size."""
     eo, ir = _images(64, 96)
+    eo = cv2.GaussianBlur(eo, (0, 0), 3)  # noise would not come through a resize as it was
     small = segmenter.segment(eo=eo, ir=ir)
     large = segmenter.segment(eo=eo.repeat(2, 0).repeat(2, 1), ir=ir)
     flipped = segmenter.segment(eo=eo[::-1], ir=ir)
     changed = np.mean(small.labels != flipped.labels)
-    assert np.mean(small.labels != large.labels) < changed / 2
+    assert changed > 0.01
+    assert np.mean(small.labels != large.labels) < changed / 5
 
 
 def test_working_size_is_not_the_answers_size(checkpoint):

@@ -257,6 +257,8 @@ def test_a_changed_specification_is_refused_with_run_and_key(write_spec):
         refuse_changed(read({"optimizer.lr": 0.1}).runs)
     with pytest.raises(ValueError, match=r"network.arguments.gate = nothing, now .* own"):
         refuse_changed(read({"network.arguments.gate": "own"}).runs)
+    (single,) = (run for run in read({"contrast.temperature": 0.07}).runs[:1] if run.variant == "single_eo")
+    refuse_changed([single])  # it has no contrast
     variants = {**VARIANTS, "csk": {**VARIANTS["csk"], "contrast.temperature": 0.07}}
     with pytest.raises(ValueError, match=r"csk/day/seed0 was trained with contrast.temperature = 0.1"):
         refuse_changed(read_comparison(write_spec(variants=variants)).runs)

@@ -53,7 +53,7 @@ def test_the_configs_name_every_setting_and_take_changes(path):
         (["--data.val", "[]"], "data.val is []: name at least one data spec"),
         (["--loss.enet_offset", "1"], "loss.enet_offset is 1.0: use more than 1"),
         (["--loop.precision", "8"], "loop.precision"),
-        (["--network.name", "cks"], "unknown network 'cks': use one of"),
+        (["--recipe", "supervised", "--network.name", "cks"], "unknown network 'cks': use one of"),
         (["--network.arguments.decoder", "heavy"], "unknown decoder 'heavy'"),
         (["--network.backbone_weights", "missing.safetensors"], "missing.safetensors"),
         (["--network.checkpoint", "other.safetensors"], "network.backbone_weights is set too"),
