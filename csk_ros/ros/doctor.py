@@ -32,7 +32,8 @@ from csk_ros.ros.doctor_checks import (
 )
 from csk_ros.ros.doctor_facts import Facts, Finding, Level, read_facts
 from csk_ros.ros.doctor_machine import observe_machine
-from csk_ros.ros.doctor_streams import Start, check_streams
+from csk_ros.ros.doctor_start import Start
+from csk_ros.ros.doctor_streams import check_streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _SAMPLES = 4096
+_STRIDE = 3  # odd, so that interlaced lines are both seen
 _COLOURED = 3.0
 
 
@@ -133,12 +134,12 @@ def look_at(message: Any, modality: Modality) -> Picture:
 
 def _has_colour(message: Any) -> bool:
     try:
-        sample = read_eo(message)[::4, ::4].astype(np.float32)
+        sample = read_eo(message)[::_STRIDE, ::_STRIDE].astype(np.float32)
     except ImageError:  # not readable, or 16 bit
         return False
     return float(np.ptp(sample, axis=2).mean()) > _COLOURED
 
 
 def _spread(pixels: NDArray[Any]) -> float:
-    low, high = np.percentile(pixels[::4, ::4], (1, 99))
+    low, high = np.percentile(pixels[::_STRIDE, ::_STRIDE], (1, 99))
     return float(high - low)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-_DISCOVERY_S = 3.0
+_DISCOVERY_S = 5.0
+_ELSEWHERE_S = 1.5
 _SETTLE_S = 0.5
 _FOLLOW_S = 0.3
 _PROBE_S = MATCH_S + 10.0
@@ -216,7 +217,7 @@ def _graph(node: Node) -> Graph:
     other: dict[str, str] = {}
     if not images and node.context.get_domain_id():
         with _node(f"{node.get_name()}_elsewhere", domain=0) as elsewhere:
-            time.sleep(_DISCOVERY_S / 2)
+            time.sleep(_ELSEWHERE_S)
             other = _image_topics(elsewhere)
     return Graph(
         images=images,

@@ -120,7 +120,7 @@ def _cures(
     pairing: Pairing, eo: Sequence[Arrival], ir: Sequence[Arrival], settings: PerceptionSettings
 ) -> Iterator[dict[str, float]]:
     """Settings to try, the likeliest first."""
-    offset = {"eo_time_offset": pairing.lead_s}
+    offset = {"eo_time_offset": round(pairing.lead_s, 2)}
     slop = _slop(eo, ir, settings.eo_offset_ns)
     offset_slop = _slop(eo, ir, round(pairing.lead_s * _NS))
     wait = {"max_wait": round(max(pairing.lead_s, 0.0) * _MARGIN + settings.slop_ns / _NS, 2)}

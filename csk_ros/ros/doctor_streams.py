@@ -143,10 +143,7 @@ def _wrong_type(stream: Stream, found: str, wanted: str, start: Start) -> Findin
     if topic.endswith("/compressed"):
         cure = start.command(name, topic.removesuffix("/compressed"), "compressed")
     else:
-        cure = (
-            f"segment_node --ros-args -p autostart:=true -p {name}_transport:=compressed "
-            f"-r {name}/image/compressed:={topic}"
-        )
+        cure = start.command_compressed(name, topic)
     return Finding(ERROR, f"{name}.type", message, cure)
 
 

@@ -68,9 +68,9 @@ class Camera:
             header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         channels = CHANNELS[self.encoding]
         shape = (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
-        value = 128 if self.frozen else int(self._generator.integers(60, 200))
+        value = 128 if self.frozen else int(self._generator.integers(128, 200))
         pixels = np.full(shape, value, np.uint8)
-        pixels[::2] = 40  # not uniform
+        pixels[: self.height // 2] = 40  # not uniform
         if channels == 3:
             pixels[..., 0] = 255 - pixels[..., 0]  # not grey
         if self.kind == "CompressedImage":
