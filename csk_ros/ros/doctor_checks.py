@@ -310,7 +310,7 @@ def _engine_cure(engine: Engine) -> str:
 def check_cpu(facts: Facts) -> Iterator[Finding]:
     """Whether the machine has room for the network at the cameras' rate."""
     machine, engine = facts.machine, facts.engine
-    if machine.idle_cores < max(_LEAST_IDLE, _SPARE_SHARE * machine.cores):
+    if _is_busy(machine):
         yield Finding(
             WARN,
             "cpu.busy",
@@ -336,11 +336,16 @@ def check_cpu(facts: Facts) -> Iterator[Finding]:
         yield _speed(facts, engine)
 
 
+def _is_busy(machine: Machine) -> bool:
+    return machine.idle_cores < max(_LEAST_IDLE, _SPARE_SHARE * machine.cores)
+
+
 def _speed(facts: Facts, engine: Engine) -> Finding:
     route, slowest = max(engine.latency_ms.items(), key=lambda item: item[1])
     anchor = facts.streams.get("ir") or facts.streams.get("eo")
     rate = stream_rate(anchor) if anchor else 0.0
-    took = f"a {route} frame of {engine.width}x{engine.height} takes {slowest:.0f} ms here"
+    took = f"a {route} frame of {engine.width}x{engine.height} takes {slowest:.0f} ms"
+    took += ", with the machine as busy as it is" if _is_busy(facts.machine) else ""
     load = slowest * rate / 1000
     if load <= 1:
         return Finding(OK, "cpu.speed", took, values=engine.latency_ms)

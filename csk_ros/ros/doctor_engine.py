@@ -11,14 +11,11 @@ import torch
 from csk_ros.inference import ENGINES, CheckpointError, Segmenter, SegmenterError
 from csk_ros.inference.engines.openvino_engine import import_openvino
 from csk_ros.modality import Modality, Route
-from csk_ros.network import load_checkpoint
 from csk_ros.ros.doctor_facts import Checkpoint, Engine, Fact, Libraries
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import csk_ros.network
 
 _ROUNDS = 3
 _ENOUGH_MS = 2000
@@ -33,12 +30,12 @@ def observe(options: dict[str, Any]) -> Iterator[Fact]:
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     yield Libraries(torch=torch.__version__, cuda_devices=cuda, openvino=_openvino_version())
-    checkpoint, fact = _load(options["checkpoint"])
-    yield fact
+    checkpoint = _checkpoint(options["checkpoint"])
+    yield checkpoint
     # A broken checkpoint must not hide a missing engine.
-    checkpoint = checkpoint or _load("")[0]
-    if checkpoint:
-        yield from _run(checkpoint, options)
+    working = _checkpoint("") if checkpoint.problem else checkpoint
+    if not working.problem:
+        yield from _run(working.path, options)
 
 
 def _openvino_version() -> str:
@@ -48,21 +45,22 @@ def _openvino_version() -> str:
         return ""
 
 
-def _load(path: str) -> tuple[csk_ros.network.Checkpoint | None, Checkpoint]:
+def _checkpoint(path: str) -> Checkpoint:
+    """What a checkpoint is; loaded with the engine and the device that are always there."""
     try:
         path = path or str(share_path(DEFAULT_CHECKPOINT))
-        checkpoint = load_checkpoint(path)
+        segmenter = Segmenter.from_checkpoint(path, engine="torch", device="cpu")
     except (CheckpointError, FileNotFoundError) as error:
-        return None, Checkpoint(path, problem=str(error))
-    routes = sorted(route.value for route in checkpoint.network.routes)
-    return checkpoint, Checkpoint(path, "", routes, list(checkpoint.label_set.names))
+        return Checkpoint(path, problem=str(error))
+    routes = sorted(route.value for route in segmenter.routes)
+    return Checkpoint(path, "", routes, list(segmenter.label_set.names))
 
 
-def _run(checkpoint: csk_ros.network.Checkpoint, options: dict[str, Any]) -> Iterator[Engine]:
+def _run(checkpoint: str, options: dict[str, Any]) -> Iterator[Engine]:
     """Build the engine as the node does, then measure every route."""
     wanted = [options["engine"], options["device"]]
     try:
-        segmenter = Segmenter.from_network(
+        segmenter = Segmenter.from_checkpoint(
             checkpoint,
             engine=options["engine"],
             device=options["device"],

@@ -105,7 +105,7 @@ class StreamListener:
             check_image(message)
         except ImageError as error:
             self._refused += 1
-            self._reason = self._reason or str(error)
+            self._reason = self._reason or _one_line(error)
         data = np.frombuffer(message.data, np.uint8)
         self._contents.add(zlib.crc32(data[:: max(1, data.size // _SAMPLES)].tobytes()))
         self._last = message
@@ -120,7 +120,7 @@ def look_at(message: Any, modality: Modality) -> Picture:
         pixels = (read_eo if modality is Modality.EO else read_ir)(message)
         height, width = pixels.shape[:2]
     except ImageError as error:
-        problem = str(error)
+        problem = _one_line(error)
     return Picture(
         encoding=message.encoding if hasattr(message, "encoding") else message.format,
         height=int(height),
@@ -130,6 +130,10 @@ def look_at(message: Any, modality: Modality) -> Picture:
         colour=_has_colour(message),
         spread=255.0 if pixels is None else _spread(pixels),
     )
+
+
+def _one_line(error: ImageError) -> str:
+    return " ".join(str(error).split())  # decoders' own texts may have several
 
 
 def _has_colour(message: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import time
@@ -272,4 +273,6 @@ def probe_transport(node: Node, size_bytes: int) -> Transport:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """The first line of an error, without the places in its source that rcl adds."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return re.sub(r", at \S+:\d+", "", line).removeprefix("failed to initialize rcl: ")

@@ -24,9 +24,11 @@ GOOD_SHARE = 0.9
 CLOCKS_APART_S = 0.2
 """EO frames that come so much later or earlier after their stamp than IR frames have another clock."""
 
-FEWEST_FRAMES = 5
+GREATEST_OFFSET_S = 10.0
+"""The range of the node's parameters."""
+
+_FEWEST_FRAMES = 5
 _MARGIN = 1.2
-_GREATEST_S = 10.0
 _LATEST_S = 1.0
 _EARLIEST_S = -0.02
 _NS = 1_000_000_000
@@ -39,7 +41,7 @@ def observe_pairing(
 
     Where too few pair, or the clocks differ, the settings that would help are tried on the same frames.
     """
-    if min(len(eo), len(ir)) < FEWEST_FRAMES or min(a.stamp_ns for a in (*eo, *ir)) <= 0:
+    if min(len(eo), len(ir)) < _FEWEST_FRAMES or min(a.stamp_ns for a in (*eo, *ir)) <= 0:
         return None
     settings = replace(settings, route=None)
     delays = [median(a.wall_ns - a.stamp_ns for a in stream) / _NS for stream in (eo, ir)]
@@ -132,7 +134,7 @@ def _cures(
     else:
         cures = [*waiting, *shifting]
     for cure in cures:
-        if max(map(abs, cure.values())) <= _GREATEST_S:
+        if max(map(abs, cure.values())) <= GREATEST_OFFSET_S:
             yield cure
 
 

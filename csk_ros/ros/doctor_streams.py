@@ -17,7 +17,7 @@ from csk_ros.ros.doctor_checks import (
     stream_rate,
 )
 from csk_ros.ros.doctor_facts import Finding
-from csk_ros.ros.doctor_pairing import GOOD_SHARE, clocks_apart
+from csk_ros.ros.doctor_pairing import GOOD_SHARE, GREATEST_OFFSET_S, clocks_apart
 from csk_ros.ros.doctor_start import NEAR_TOPICS, Start, near_topics
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _NAMES = {"eo": "optical", "ir": "thermal"}
 _NS = 1e9
 _FAR_S = 1.0
 _LOST_WARN, _LOST_ERROR = 0.05, 0.3
-_FEWEST_FOR_LOSS = 10
+_FEWEST_GAPS = 6
+_FEWEST_CONTENTS = 10
 _FLAT = 4.0
 
 
@@ -223,7 +224,7 @@ def _check_second_publisher(stream: Stream) -> Iterator[Finding]:
 
 def _check_content(stream: Stream, picture: Picture) -> Iterator[Finding]:
     kind = _NAMES[stream.modality]
-    if len(stream.arrivals) >= _FEWEST_FOR_LOSS and stream.contents == 1:
+    if len(stream.arrivals) >= _FEWEST_CONTENTS and stream.contents == 1:
         yield Finding(
             WARN,
             f"{stream.modality}.frozen",
@@ -314,7 +315,7 @@ def _duration(seconds: float) -> str:
 def lost_share(stamps: list[int]) -> float:
     """The share of frames that are missing between those that came, judged by the gaps of their stamps."""
     gaps = sorted(later - earlier for earlier, later in pairwise(stamps))
-    if len(gaps) < _FEWEST_FOR_LOSS - 1 or gaps[0] <= 0:
+    if len(gaps) < _FEWEST_GAPS or gaps[0] <= 0:
         return 0.0
     period = gaps[len(gaps) // 10]
     missing = sum(round(gap / period) - 1 for gap in gaps)
@@ -363,8 +364,7 @@ def check_pairing(pairing: Pairing, facts: Facts) -> Iterator[Finding]:
             ERROR,
             "pairing.clocks",
             f"the optical camera's clock is {_duration(abs(pairing.lead_s))} {side} the thermal camera's",
-            cure or "sudo chronyc makestep",
-            note or "on both cameras' machines",
+            *_clock_cure(pairing, cure, note),
             values,
         )
         return
@@ -378,6 +378,18 @@ def check_pairing(pairing: Pairing, facts: Facts) -> Iterator[Finding]:
         note or "trigger both cameras together, or raise the optical camera's rate",
         values,
     )
+
+
+def _clock_cure(pairing: Pairing, cure: str, note: str) -> tuple[str, str]:
+    """Cure and note: what pairs the frames seen here, else the measured offset if the node can take it."""
+    if cure:
+        return cure, note
+    if abs(pairing.lead_s) <= GREATEST_OFFSET_S:
+        return (
+            f"eo_time_offset: {pairing.lead_s:.2f}",
+            "a parameter of the node; cure lost frames first, if any",
+        )
+    return "sudo chronyc makestep", "on both cameras' machines"
 
 
 def _later(seconds: float) -> str:
