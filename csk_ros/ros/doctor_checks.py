@@ -286,7 +286,8 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
     if engine is None:
         return
     if engine.problem:
-        yield Finding(ERROR, "engine.unusable", engine.problem, _engine_cure(engine))
+        problem = engine.problem.partition(": pip install")[0]  # the cure says it
+        yield Finding(ERROR, "engine.unusable", problem, _engine_cure(engine))
         return
     asked = "auto takes " if engine.wanted[0] == "auto" else ""
     installed = f"torch {libraries.torch}, openvino {libraries.openvino or 'not installed'}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from csk_ros.ros import doctor
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ SCENARIOS = {
     "middleware": Scenario(environment={"RMW_IMPLEMENTATION": "rmw_nowhere_cpp"}),
 }
 FILES = {
-    "good.yaml": {"/**": {"ros__parameters": {"slop": 0.04}}},
+    # two free-running cameras of 5 Hz
+    "good.yaml": {"/**": {"ros__parameters": {"slop": 0.11}}},
     "unknown.yaml": {"/**/segment": {"ros__parameters": {"max_wiat": 0.2}}},
     "nobody.yaml": {"/segmenter": {"ros__parameters": {"slop": 0.02}}},
     "sim_time.yaml": {"/**": {"ros__parameters": {"use_sim_time": True}}},
@@ -346,6 +348,29 @@ def test_the_text_names_level_and_cure_and_fits_the_terminal(files):
     assert lines[1] == "       cure: pip install 'csk_ros[ros]'"
     assert lines[-1].startswith("1 error, ")
     assert all(len(line) <= 80 for line in lines if "cure: " not in line)
+
+
+@pytest.mark.parametrize(
+    ("rclpy", "says"),
+    [
+        ("import time; time.sleep(1000)", "it was stopped after 2 s"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "it died of SIGSEGV"),
+        ("import os; print('no such symbol', flush=True); os._exit(3)", "exit code 3: no such symbol"),
+        ("raise RuntimeError('a bug')", "exit code 1: RuntimeError: a bug"),
+    ],
+    ids=["hangs", "crashes", "exits", "raises"],
+)
+def test_a_library_that_takes_its_process_along_costs_one_line(rclpy, says, tmp_path, monkeypatch):
+    (tmp_path / "rclpy").mkdir()
+    (tmp_path / "rclpy" / "__init__.py").write_text(rclpy, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(doctor, "ROS_LIMIT_S", 1.5)
+    report = doctor.diagnose(doctor.Options(seconds=0.5, skip=frozenset({"engine"})))
+    failed = [finding for finding in report.findings if finding.code == "doctor.failed"]
+    assert len(failed) == 1
+    assert says in failed[0].message
+    assert report.exit_code == 1
+    assert report.seconds < 20
 
 
 @pytest.mark.parametrize(
