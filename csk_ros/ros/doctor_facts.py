@@ -131,6 +131,7 @@ class Picture:
         size_bytes: of its data.
         problem: why the node cannot read it, or empty.
         colour: whether its channels differ.
+        deep: whether its pixels have 16 bits.
         spread: of its pixel values, from the 1st to the 99th percentile.
     """
 
@@ -140,6 +141,7 @@ class Picture:
     size_bytes: int
     problem: str = ""
     colour: bool = False
+    deep: bool = False
     spread: float = 255.0
 
 

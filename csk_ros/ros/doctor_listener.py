@@ -128,6 +128,7 @@ def look_at(message: Any, modality: Modality) -> Picture:
         size_bytes=len(message.data),
         problem=problem,
         colour=_has_colour(message),
+        deep=_is_deep(message),
         spread=255.0 if pixels is None else _spread(pixels),
     )
 
@@ -142,6 +143,13 @@ def _has_colour(message: Any) -> bool:
     except ImageError:  # not readable, or 16 bit
         return False
     return float(np.ptp(sample, axis=2).mean()) > _COLOURED
+
+
+def _is_deep(message: Any) -> bool:
+    try:
+        return read_ir(message).dtype == np.uint16
+    except ImageError:
+        return False
 
 
 def _spread(pixels: NDArray[Any]) -> float:

@@ -265,8 +265,7 @@ def are_swapped(facts: Facts) -> bool:
     eo, ir = (facts.streams.get(name) for name in ("eo", "ir"))
     if not (eo and ir and eo.picture and ir.picture):
         return False
-    deep = "16-bit" in eo.picture.problem
-    return ir.picture.colour and not eo.picture.colour and (deep or not eo.picture.problem)
+    return ir.picture.colour and not eo.picture.colour and (eo.picture.deep or not eo.picture.problem)
 
 
 def _check_stamps(stream: Stream, facts: Facts) -> Iterator[Finding]:

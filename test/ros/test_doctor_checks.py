@@ -206,6 +206,26 @@ def test_streams_without_stamps_or_frames_are_not_paired():
     assert observe_pairing([], arrivals(), PerceptionSettings()) is None
 
 
+@pytest.mark.parametrize(
+    ("eo", "ir", "swapped"),
+    [
+        (Picture("mono8", 4, 4, 16), Picture("rgb8", 4, 4, 48, colour=True), True),
+        (Picture("mono16", 4, 4, 32, "16 bit", deep=True), Picture("rgb8", 4, 4, 48, colour=True), True),
+        (Picture("odd", 4, 4, 32, "unknown encoding"), Picture("rgb8", 4, 4, 48, colour=True), False),
+        (Picture("rgb8", 4, 4, 48, colour=True), Picture("rgb8", 4, 4, 48, colour=True), False),
+        (Picture("mono8", 4, 4, 16), Picture("mono8", 4, 4, 16), False),
+    ],
+    ids=["grey and colour", "deep and colour", "unreadable", "both colour", "both grey"],
+)
+def test_swapped_topics(eo, ir, swapped):
+    found = codes(check_streams(facts(stream("eo", picture=eo), stream("ir", picture=ir)), START))
+    assert ("pairing.swapped" in found) == swapped
+    if swapped:
+        command = "ros2 launch csk_ros segment.launch.py eo_topic:=ir/image ir_topic:=eo/image"
+        assert found["pairing.swapped"].cure == command
+        assert {"ir.colour", "eo.grey"}.isdisjoint(found)
+
+
 def test_missing_topics_are_cured_together():
     images = {"/cam/image_raw": IMAGE, "/lwir/image_raw": IMAGE, "/segment/overlay": IMAGE}
     absent = {"publishers": [], "arrivals": [], "picture": None}
