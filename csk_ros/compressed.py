@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -27,15 +26,14 @@ _MAX_PARTS = 65_536
 _JPEG_END = b"\xff\xd9"
 _JPEG_TAIL = 4096  # bytes; some drivers pad
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_JPEG_SCAN = re.compile(rb"\xff\xda")
+_JPEG_SCAN = b"\xff\xda"
 _MAX_SCANS = 100  # of a progressive JPEG: a few bytes each, and each goes over all pixels
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_SEGMENT = {0x01, *range(0xD0, 0xD8)}
 _NEVER_BEFORE_FRAME = {0xD8, 0xD9, 0xDA}
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the color type of a PNG
-_UNCHECKED_DEFLATE = 1 << 18  # bytes, which inflate to at most 1032 times as many: below a second
-_BLOCK = 1 << 20
+_BEFORE_PIXELS = {b"IHDR", b"PLTE", b"tRNS"}
 
 
 class CompressedError(ValueError):
@@ -100,7 +98,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """Height and width of the frame that libjpeg will decode: it goes from marker to marker as this does."""
     if _JPEG_END not in bytes(data[-_JPEG_TAIL:]):
         raise CompressedError("is cut short: it has no JPEG end")
-    if sum(1 for _ in islice(_JPEG_SCAN.finditer(data), _MAX_SCANS + 1)) > _MAX_SCANS:
+    if bytes(data).count(_JPEG_SCAN) > _MAX_SCANS:
         raise CompressedError(f"has more than {_MAX_SCANS} JPEG scans")
     position = len(_JPEG) - 1
     for _ in range(_MAX_PARTS):
@@ -138,29 +136,29 @@ def _png_chunks(data: memoryview) -> list[_Chunk]:
 def _png_size(first: _Chunk) -> tuple[int, int]:
     if first.kind != b"IHDR" or len(first.content) != 13:
         raise CompressedError("has no PNG header")
-    width, height = struct.unpack_from(">II", first.content)
+    width, height, depth, color = struct.unpack_from(">IIBB", first.content)
+    if depth == 16 and color:
+        raise CompressedError("has 16 bits of colour: only grey may have them")
     return height, width
 
 
 def _bare_png(encoded: Encoded) -> bytes:
-    """The PNG without texts and colour profiles, all of which would be inflated, however many there are."""
+    """The PNG with its pixels inflated, no further than they go, and without texts and colour profiles.
+
+    OpenCV would inflate all of these, however many there are, and whatever comes after the pixels.
+    """
     chunks, (height, width) = encoded.chunks, encoded.size
     depth, color = chunks[0].content[8:10]
     row = 1 + -(-width * _CHANNELS.get(color, 4) * min(depth, 16) // 8)
-    # Doubled, for the rounded rows of an interlaced image.
-    _check_deflate([chunk.content for chunk in chunks if chunk.kind == b"IDAT"], 2 * height * row + 1024)
-    kept = [chunk.whole for chunk in chunks if chunk.kind[:1].isupper() or chunk.kind == b"tRNS"]
-    return b"".join([_PNG, *kept])
+    deflated = b"".join(chunk.content for chunk in chunks if chunk.kind == b"IDAT")
+    most = 2 * height * row  # doubled, for the rounded rows of an interlaced image
+    pixels = zlib.decompressobj().decompress(deflated, most + 1)
+    if len(pixels) > most:
+        raise CompressedError("inflates to more than its pixels")
+    before = [chunk.whole for chunk in chunks if chunk.kind in _BEFORE_PIXELS]
+    return b"".join([_PNG, *before, _chunk(b"IDAT", zlib.compress(pixels, level=0)), _chunk(b"IEND", b"")])
 
 
-def _check_deflate(parts: list[memoryview], most: int) -> None:
-    if sum(map(len, parts)) <= _UNCHECKED_DEFLATE:
-        return
-    inflater, total = zlib.decompressobj(), 0
-    for part in parts:
-        rest: bytes | memoryview = part
-        while rest and not inflater.eof:
-            total += len(inflater.decompress(rest, _BLOCK))
-            rest = inflater.unconsumed_tail
-            if total > most:
-                raise CompressedError("inflates to more than its pixels")
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(content, zlib.crc32(kind))
+    return b"".join([struct.pack(">I", len(content)), kind, content, struct.pack(">I", check)])
