@@ -78,18 +78,22 @@ def inspect(data: Buffer) -> Encoded:
     raise CompressedError("is neither JPEG nor PNG: publish it as one of them" if view else "is empty")
 
 
-def decode(encoded: Encoded) -> NDArray[Any]:
+def decode(encoded: Encoded, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[Any]:
     """The pixels as OpenCV gives them: (H, W) or (H, W, channels), colours as B, G, R, uint8 or uint16.
+
+    Args:
+        encoded: what :func:`inspect` gave.
+        flags: of ``cv2.imdecode``; with ``IMREAD_REDUCED_...`` the image comes out smaller.
 
     Raises:
         CompressedError: if it cannot be decoded, or holds more than its pixels.
     """
     try:
         data = _bare_png(encoded) if encoded.chunks else encoded.data
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, zlib.error) as error:
         raise CompressedError(f"cannot be decoded: {getattr(error, 'err', error)}") from error
-    if pixels is None or pixels.shape[:2] != encoded.size:
+    if pixels is None or (flags == cv2.IMREAD_UNCHANGED and pixels.shape[:2] != encoded.size):
         raise CompressedError("cannot be decoded")
     return pixels
 

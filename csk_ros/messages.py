@@ -259,10 +259,10 @@ def _named(message: Any) -> str:
     return f"compressed image (format {_shown(message.format)}, {len(message.data)} bytes)"
 
 
-def _decompress(message: Any) -> Pixels:
+def _decompress(message: Any, flags: int = cv2.IMREAD_UNCHANGED) -> Pixels:
     encoded = _inspect(message)
     try:
-        return decode(encoded)
+        return decode(encoded, flags)
     except CompressedError as error:
         raise ImageError(f"{_named(message)} {error}") from error
 

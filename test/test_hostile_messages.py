@@ -20,7 +20,7 @@ from csk_ros.messages import MAX_FRAME_ID, ImageError, check_header, check_image
 
 SEEDS = st.integers(0, (1 << 32) - 1).map(np.random.default_rng)
 MEGABYTES = 64
-SECONDS = 3.0
+SECONDS = 1.0
 
 
 def refused(act, *arguments, **options):

@@ -30,6 +30,7 @@ from csk_ros.ros.diagnostics import frames_status, node_status, stream_statuses
 from csk_ros.ros.image_input import ImageInput
 from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
+from csk_ros.ros.refusal_log import RefusalLog
 from csk_ros.ros.synchronizer import FallbackSynchronizer
 from csk_ros.ros.worker import LatestOnlyWorker
 
@@ -83,6 +84,7 @@ class SegmentNode(LifecycleNode):
         self._synchronizer: FallbackSynchronizer | None = None
         self._worker: LatestOnlyWorker[Decision[Any]] | None = None
         self._inputs: list[ImageInput] = []
+        self._refusals = RefusalLog(lambda line: self.get_logger().error(line))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._housekeeping = self.create_timer(
             _HOUSEKEEPING_S, self._keep_house, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -131,7 +133,11 @@ class SegmentNode(LifecycleNode):
         assert self._outputs  # noqa: S101 (configured: the state machine sees to it)
         self._outputs.publish_label_info()
         self._synchronizer = FallbackSynchronizer(
-            self, self._settings, deliver=self._submit, refuse=self._log_refusal
+            self,
+            self._settings,
+            deliver=self._submit,
+            refuse=self._log_refusal,
+            max_pixels=self.parameters.max_pixels,
         )
         self._worker = LatestOnlyWorker(self._answer, self._supersede, name="segment-worker")
         # EO first: of two frames that arrive together, EO is then known when IR asks for it.
@@ -259,9 +265,7 @@ class SegmentNode(LifecycleNode):
             return None
 
     def _log_refusal(self, modality: Modality, reason: str) -> None:
-        self.get_logger().error(
-            f"{modality.value} image refused: {reason}", throttle_duration_sec=_LOG_EVERY_S
-        )
+        self._refusals(modality, reason)
 
     def _keep_house(self) -> None:
         """Once a second: follow the publishers' QoS, report."""

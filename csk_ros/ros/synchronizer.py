@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
-from csk_ros.messages import ImageError, check_image, stamp_to_ns
+from csk_ros.messages import MAX_PIXELS, ImageError, check_header, check_image, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
@@ -35,6 +35,7 @@ class FallbackSynchronizer(SimpleFilter):
         deliver: called with each :class:`Decision` in place of the callbacks; who passes it reports each
             outcome with :meth:`answered` or :meth:`dropped`.
         refuse: called with the modality and the reason of a message that cannot be an image.
+        max_pixels: largest image that is taken.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FallbackSynchronizer(SimpleFilter):
         *,
         deliver: Callable[[Decision[Any]], None] | None = None,
         refuse: Callable[[Modality, str], None] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
         self._node = node
@@ -51,6 +53,7 @@ class FallbackSynchronizer(SimpleFilter):
         self._lock = threading.Lock()
         self._deliver = deliver or self._signal
         self._refuse = refuse
+        self._max_pixels = max_pixels
         self._timer = node.create_timer(1.0, self._wake, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
 
@@ -88,7 +91,8 @@ class FallbackSynchronizer(SimpleFilter):
     def _arrive(self, message: Any, modality: Modality) -> None:
         now = time.monotonic_ns()
         try:
-            check_image(message)
+            check_header(message.header)
+            check_image(message, max_pixels=self._max_pixels)
         except ImageError as error:
             with self._lock:
                 self._perception.refused(modality)
