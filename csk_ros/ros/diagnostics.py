@@ -25,7 +25,11 @@ def node_status(state: str, problem: str, facts: Mapping[str, Any]) -> Diagnosti
 
 
 def frames_status(account: Account) -> DiagnosticStatus:
-    """What became of every frame: ``ir_received`` is answered, dropped (by cause) or in hand."""
+    """What became of every frame.
+
+    ``ir_received`` and ``eo_received`` together are answered, dropped (by cause), ``eo_refused``, in hand, or
+    ``no_anchor``: the frames that came as partners, of use or not.
+    """
     ir, eo = account.streams[Modality.IR], account.streams[Modality.EO]
     dropped = dict(account.dropped)
     for cause, count in ir.refused.items():
@@ -34,6 +38,7 @@ def frames_status(account: Account) -> DiagnosticStatus:
         "ir_received": ir.received,
         "eo_received": eo.received,
         "eo_refused": sum(eo.refused.values()),
+        "no_anchor": sum(stream.used + stream.unused + stream.held for stream in (eo, ir)),
         "answered": sum(account.answered.values()),
         **{f"answered_{route.value.lower()}": count for route, count in account.answered.items()},
         **{f"dropped_{cause.name.lower()}": dropped.get(cause, 0) for cause in DropCause},
