@@ -259,7 +259,10 @@ class BagReader:
     @property
     def custom_data(self) -> dict[str, str]:
         """The texts in the bag's metadata; empty for a storage file without its folder."""
-        return dict(self._reader.storage.metadata.custom or {})
+        custom = self._reader.storage.metadata.custom or {}
+        if not isinstance(custom, dict):
+            raise BagError(f"the custom data in the metadata of {self.path} is malformed")
+        return dict(custom)
 
     @property
     def label_set(self) -> LabelSet | None:
@@ -267,8 +270,10 @@ class BagReader:
         text = self.custom_data.get(LABEL_SET_KEY)
         try:
             return None if text is None else LabelSet.from_dict(json.loads(text))
-        except ValueError as error:
-            raise BagError(f"the label set in the metadata of {self.path} is malformed: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BagError(
+                f"the label set in the metadata of {self.path} is malformed: {_one_line(error)}"
+            ) from error
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every message of ``topics`` (None: all), in receive order."""
