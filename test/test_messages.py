@@ -112,7 +112,8 @@ def test_contradicting_fields_are_named(changes, reason):
 
 def test_check_accepts_what_can_be_read_and_refuses_an_empty_compressed_image():
     check_image(image("rgb8")[0])
-    check_image(SimpleNamespace(format="png", data=b"not decoded here"))
+    png = cv2.imencode(".png", np.zeros((4, 6), np.uint8))[1].tobytes()
+    check_image(SimpleNamespace(format="png", data=png))
     with pytest.raises(ImageError, match="is empty"):
         check_image(SimpleNamespace(format="png", data=b""))
 

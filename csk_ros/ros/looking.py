@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csk_ros.messages import check_image, thin_pixels
+from csk_ros.messages import MAX_PIXELS, check_image, thin_pixels
 from csk_ros.perception import Look
 
 if TYPE_CHECKING:
@@ -28,15 +28,18 @@ class Looker:
     the processor for t, the next comes no sooner than 10 t later; the images between are compared only.
 
     Args:
+        max_pixels: largest image that is taken.
         clock_ns: a steady clock.
         processor_ns: the processor time of this thread.
     """
 
     def __init__(
         self,
+        max_pixels: int = MAX_PIXELS,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         processor_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
+        self._max_pixels = max_pixels
         self._clock_ns = clock_ns
         self._processor_ns = processor_ns
         self._decode_from_ns: int | None = None
@@ -47,7 +50,7 @@ class Looker:
         Raises:
             ImageError: if it cannot be an image, or its decoding fails.
         """
-        check_image(message)
+        check_image(message, max_pixels=self._max_pixels)
         raw = hasattr(message, "encoding")
         thin = thin_pixels(message) if raw else self._decode(message)
         signature = _signature(message.data, thin if raw else None)

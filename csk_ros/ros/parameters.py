@@ -12,6 +12,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
+from csk_ros.messages import MAX_PIXELS
 from csk_ros.modality import Route
 from csk_ros.perception import ContentSettings, PerceptionSettings
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
@@ -67,6 +68,9 @@ _TABLE = {
     ),
     "ir_transport": _Parameter(
         "raw", "raw reads ir/image, compressed reads ir/image/compressed.", choices=("raw", "compressed")
+    ),
+    "max_pixels": _Parameter(
+        8_847_360, "Largest image that is taken, height times width; larger ones are refused.", 1, MAX_PIXELS
     ),
     "slop": _Parameter(
         0.05, "Greatest stamp difference of an EO and an IR frame of a pair, s.", 0.0, 10.0, when=_LIVE

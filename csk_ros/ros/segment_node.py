@@ -32,6 +32,7 @@ from csk_ros.ros.monitor import AnswerMonitor, memory
 from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
 from csk_ros.ros.recovery import Recovery
+from csk_ros.ros.refusal_log import RefusalLog
 from csk_ros.ros.synchronizer import FallbackSynchronizer
 from csk_ros.share import DEFAULT_CHECKPOINT
 
@@ -91,6 +92,7 @@ class SegmentNode(LifecycleNode):
         self._given_up = ""
         self._alarm = self.create_guard_condition(self._give_up)
         self._recovery = Recovery(self, self._recover)
+        self._refusals = RefusalLog(lambda line: self.get_logger().error(line))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._housekeeping = self.create_timer(
             self.parameters.diagnostics_period,
@@ -142,7 +144,11 @@ class SegmentNode(LifecycleNode):
         assert self._outputs and self._segmenter  # noqa: S101, PT018 (configured: the state machine sees to it)
         self._outputs.publish_label_info()
         self._synchronizer = FallbackSynchronizer(
-            self, self._settings, deliver=self._submit, refuse=self._log_refusal
+            self,
+            self._settings,
+            deliver=self._submit,
+            refuse=self._log_refusal,
+            max_pixels=self.parameters.max_pixels,
         )
         self._monitor = AnswerMonitor()
         self._answerer = Answerer(
@@ -306,9 +312,7 @@ class SegmentNode(LifecycleNode):
             self._answerer.submit(decision)
 
     def _log_refusal(self, modality: Modality, reason: str) -> None:
-        self.get_logger().error(
-            f"{modality.value} image refused: {reason}", throttle_duration_sec=_LOG_EVERY_S
-        )
+        self._refusals(modality, reason)
 
     def _keep_house(self) -> None:
         """Follow the publishers' QoS, look after the engine, report."""

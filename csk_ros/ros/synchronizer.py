@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
-from csk_ros.messages import ImageError, stamp_to_ns
+from csk_ros.messages import MAX_PIXELS, ImageError, check_header, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
@@ -37,6 +37,7 @@ class FallbackSynchronizer(SimpleFilter):
         deliver: called with each :class:`Decision` in place of the callbacks; who passes it reports each
             outcome with :meth:`answered` or :meth:`dropped`.
         refuse: called with the modality and the reason of a message that cannot be an image.
+        max_pixels: largest image that is taken.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class FallbackSynchronizer(SimpleFilter):
         *,
         deliver: Callable[[Decision[Any]], None] | None = None,
         refuse: Callable[[Modality, str], None] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
         self._node = node
         self._perception: Perception[Any] = Perception(settings or PerceptionSettings())
-        self._lookers = {modality: Looker() for modality in Modality}
+        self._lookers = {modality: Looker(max_pixels) for modality in Modality}
         self._faults: dict[Modality, Fault | None] = dict.fromkeys(Modality)
         self._lock = threading.Lock()
         self._deliver = deliver or self._signal
@@ -98,6 +100,7 @@ class FallbackSynchronizer(SimpleFilter):
     def _arrive(self, message: Any, modality: Modality) -> None:
         now = time.monotonic_ns()
         try:
+            check_header(message.header)
             look = self._lookers[modality].look(message)
         except ImageError as error:
             with self._lock:
