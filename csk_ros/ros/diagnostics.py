@@ -27,8 +27,8 @@ def node_status(state: str, problem: str, facts: Mapping[str, Any]) -> Diagnosti
 def frames_status(account: Account, problem: str = "", *, severe: bool = False) -> DiagnosticStatus:
     """What became of every frame.
 
-    While no EO frame was the anchor, ``ir_received`` is the sum of what was answered, dropped (by cause), set
-    aside as unusable and what is in hand.
+    ``ir_received`` + ``eo_anchors`` is the sum of what was answered, dropped (by cause), what is in hand, and
+    the IR frames that were set aside: ``ir_unusable``, and ``ir_unused`` by a forced EO-only route.
     """
     ir, eo = account.streams[Modality.IR], account.streams[Modality.EO]
     dropped = dict(account.dropped)
@@ -41,6 +41,8 @@ def frames_status(account: Account, problem: str = "", *, severe: bool = False) 
         "eo_refused": sum(eo.refused.values()),
         "eo_unusable": eo.unusable,
         "ir_unusable": ir.unusable,
+        "eo_anchors": eo.anchors,
+        "ir_unused": ir.unused,
         "answered": answered,
         **{f"answered_{route.value.lower()}": count for route, count in account.answered.items()},
         **{f"dropped_{cause.name.lower()}": dropped.get(cause, 0) for cause in DropCause},
