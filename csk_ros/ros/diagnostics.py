@@ -29,6 +29,8 @@ def frames_status(account: Account, problem: str = "", *, severe: bool = False) 
 
     ``ir_received`` and ``eo_received`` together are answered, dropped (by cause), ``eo_refused``,
     ``eo_unusable``, ``ir_unusable``, in hand, or ``no_anchor``: the partners, of use or not.
+
+    Of these, ``ir_received`` + ``eo_anchors`` is the sum of what was answered, dropped, in hand, and the IR frames that were set aside: ``ir_unusable``, and ``ir_unused`` by a forced EO-only route.
     """
     ir, eo = account.streams[Modality.IR], account.streams[Modality.EO]
     dropped = dict(account.dropped)
@@ -42,6 +44,8 @@ def frames_status(account: Account, problem: str = "", *, severe: bool = False) 
         "eo_unusable": eo.unusable,
         "ir_unusable": ir.unusable,
         "no_anchor": sum(stream.used + stream.unused + stream.held for stream in (eo, ir)),
+        "eo_anchors": eo.anchors,
+        "ir_unused": ir.unused,
         "answered": answered,
         **{f"answered_{route.value.lower()}": count for route, count in account.answered.items()},
         **{f"dropped_{cause.name.lower()}": dropped.get(cause, 0) for cause in DropCause},

@@ -275,6 +275,8 @@ class SegmentNode(LifecycleNode):
                 self.get_logger().error("the engine still works on a frame: its thread is left behind")
                 self._segmenter = None
             self._synchronizer.close(DropCause.SHUTDOWN if ended else DropCause.ENGINE_STUCK)
+            if self.context.ok():
+                self._report()  # the last that is heard of this account
         self._answerer = self._synchronizer = None
 
     def _release(self) -> None:
@@ -321,6 +323,9 @@ class SegmentNode(LifecycleNode):
         if self._answerer and self._answerer.busy_s > self.parameters.engine_timeout:
             self._given_up = f"no answer for {self._answerer.busy_s:.1f} s"
             self._give_up()
+        self._report()
+
+    def _report(self) -> None:
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = self._statuses()
