@@ -30,8 +30,8 @@ def frames_status(account: Account, problem: str = "", *, severe: bool = False) 
     ``ir_received`` and ``eo_received`` together are answered, dropped (by cause), ``eo_refused``,
     ``eo_unusable``, ``ir_unusable``, in hand, or ``no_anchor``: the partners, of use or not.
 
-    Of these, ``ir_received`` + ``eo_anchors`` is the sum of what was answered, dropped, in hand, and the IR frames that were
-    set aside: ``ir_unusable``, and ``ir_unused`` by a forced EO-only route.
+    Of these, ``ir_received`` + ``eo_anchors`` is the sum of what was answered, dropped, in hand, and the IR
+    frames that were set aside: ``ir_unusable``, and ``ir_unused`` by a forced EO-only route.
     """
     ir, eo = account.streams[Modality.IR], account.streams[Modality.EO]
     dropped = dict(account.dropped)
