@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -176,10 +177,30 @@ def test_bfloat16_only_where_the_cpu_has_it(checkpoint):
 
 
 @installed
+def test_an_engine_built_anew_traces_only_what_is_new(checkpoint, monkeypatch):
+    """Torch never frees what it has traced, and a node may build its engine anew for years."""
+    traced, trace = [], torch.jit.trace
+    monkeypatch.setattr(torch.jit, "trace", lambda *args, **more: traced.append(1) or trace(*args, **more))
+    size = (48, 32)
+    images = _images(Route.IR_ONLY, size, "noise")
+    first = OpenVINOEngine(checkpoint, CPU).logits(images).clone()
+    assert len(traced) == len(Route)
+    assert torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
+    assert len(traced) == len(Route)
+    torch.manual_seed(1)
+    other = _checkpoint()
+    with torch.no_grad():
+        next(other.network.parameters()).mul_(2)
+    _agree(other, OpenVINOEngine(other, CPU), Route.IR_ONLY, size)
+    assert len(traced) == 2 * len(Route)
+
+
+@installed
 def test_what_cannot_be_converted_is_one_line():
     class Odd(torch.nn.Module):
         routes = frozenset({Route.IR_ONLY})
         num_classes = 9
+        architecture: ClassVar = {"name": "odd", "arguments": {}}
 
         def forward(self, *, ir):
             return torch.linalg.eigvals(ir).real
