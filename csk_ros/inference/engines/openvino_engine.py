@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from csk_ros.network import Checkpoint
-    from csk_ros.network.base import Network
+    from csk_ros.network import Checkpoint, Network
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 KEPT_SIZES = 4
@@ -32,7 +31,7 @@ KEPT_SIZES = 4
 
 _KEPT_CONVERSIONS = 3 * KEPT_SIZES
 _conversions: OrderedDict[tuple[str, Route, tuple[int, int]], Any] = OrderedDict()
-"""Models by network, kept for engines that are built anew: torch never frees what it has traced, some 10 MB."""
+"""Models by network, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
 
 
 class OpenVINOEngine(Engine):
