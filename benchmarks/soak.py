@@ -307,7 +307,7 @@ def _end(node: NodeProcess) -> int | str:
 
 
 def _limits(options: argparse.Namespace) -> Limits:
-    return Limits(p99_ms=options.p99_ms, worst_ms=options.worst_ms)
+    return Limits(options.p99_ms, options.worst_ms, options.memory_growth)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -328,6 +328,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", default=DATA)
     parser.add_argument("--p99-ms", type=float, default=Limits.p99_ms)
     parser.add_argument("--worst-ms", type=float, default=Limits.worst_ms)
+    parser.add_argument("--memory-growth", type=float, default=Limits.memory_growth, help="share")
     parser.add_argument("--out", type=Path, default=Path("soak_out"))
     return parser.parse_args(arguments)
 
