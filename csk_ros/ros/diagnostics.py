@@ -106,7 +106,7 @@ def stream_statuses(streams: Mapping[Modality, StreamReport | None]) -> list[Dia
 
 def _status(name: str, level: bytes, message: str, values: Mapping[str, Any]) -> DiagnosticStatus:
     return DiagnosticStatus(
-        name=f"segment: {name}",
+        name=name,
         level=level,
         message=message,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],

@@ -329,6 +329,8 @@ class SegmentNode(LifecycleNode):
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = self._statuses()
+        for status in array.status:  # several nodes share the topic
+            status.name = f"{self.get_fully_qualified_name().lstrip('/')}: {status.name}"
         self._diagnostics.publish(array)
 
     def _statuses(self) -> list[DiagnosticStatus]:
