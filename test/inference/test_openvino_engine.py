@@ -195,6 +195,33 @@ def test_an_engine_built_anew_traces_only_what_is_new(checkpoint, monkeypatch):
     assert len(traced) == 2 * len(Route)
 
 
+_FREED_ELSEWHERE = """
+import gc, os, signal, sys, threading
+import torch
+from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
+from csk_ros.labels import MFNET
+from csk_ros.modality import Modality
+from csk_ros.network import Checkpoint, DEFAULT_NORMALISATION, build_network
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
+engines = [OpenVINOEngine(Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {}), torch.device("cpu"), threads=1)]
+engines[0].logits({Modality.IR: torch.zeros(1, 1, 32, 32)})
+thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@installed
+def test_a_signal_finds_its_stack_after_an_engine_was_freed_in_another_thread():
+    """OpenVINO's CPU plugin gives its thread a stack for signals and takes it away where it is destroyed."""
+    command = [sys.executable, "-c", _FREED_ELSEWHERE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @installed
 def test_what_cannot_be_converted_is_one_line():
     class Odd(torch.nn.Module):

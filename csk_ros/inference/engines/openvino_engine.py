@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,7 +76,7 @@ class OpenVINOEngine(Engine):
                 f"engine openvino is not installed ({error}): pip install 'csk_ros[openvino]'"
             ) from error
         self.device = device
-        self._core = self._openvino.Core()
+        self._core = _core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
@@ -152,6 +153,16 @@ class OpenVINOEngine(Engine):
             traced = torch.jit.trace(by_position, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
             shapes = [list(example.shape) for example in examples]
             return self._openvino.convert_model(traced, example_input=examples, input=shapes)
+
+
+@cache
+def _core() -> Any:
+    """The process's only ``Core``, which nobody frees.
+
+    With the last one goes the CPU plugin, and with that the stack for signals that it has given to the thread
+    where it was loaded; freed in another thread, the next signal kills the process.
+    """
+    return import_openvino().Core()
 
 
 def _fingerprint(network: Network) -> str:
