@@ -205,7 +205,8 @@ from csk_ros.network import Checkpoint, DEFAULT_NORMALISATION, build_network
 
 signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
 network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
-engines = [OpenVINOEngine(Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {}), torch.device("cpu"), threads=1)]
+checkpoint = Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
+engines = [OpenVINOEngine(checkpoint, torch.device("cpu"), threads=1)]
 engines[0].logits({Modality.IR: torch.zeros(1, 1, 32, 32)})
 thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
 thread.start()
