@@ -83,7 +83,12 @@ class Peer:
     def connected(self):
         return all(camera.get_subscription_count() for camera in self.cameras.values())
 
+    def stop(self):
+        """Stop spinning, so that nodes can be destroyed without the executor being in the middle of them."""
+        if self.thread.is_alive():
+            self.executor.shutdown()
+            self.thread.join()
+
     def close(self):
-        self.executor.shutdown()
-        self.thread.join()
+        self.stop()
         self.node.destroy_node()

@@ -31,7 +31,7 @@ def pairs(checkpoint):
         peer.wait_for(lambda peer=peer: peer.node.count_publishers("segment/mask"))
     yield peers
     for peer, node in nodes:
-        peer.executor.remove_node(node)
+        peer.stop()
         node.destroy_node()
         peer.close()
 

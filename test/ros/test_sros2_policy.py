@@ -136,8 +136,8 @@ def graph_of(peer, checkpoint):
             return set()
 
     yield run
+    peer.stop()
     for node in nodes:
-        peer.executor.remove_node(node)
         node.destroy_node()
 
 
