@@ -70,7 +70,7 @@ def test_wrong_arguments_are_usage_errors(arguments, reason, capsys):
 
 
 def test_a_missing_extra_is_named_with_the_way_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
     for module in [name for name in sys.modules if name.startswith("csk_ros.replay.")]:
         monkeypatch.delitem(sys.modules, module)
     assert main(["bag", "info", "some_bag"]) == 1
