@@ -35,6 +35,7 @@ setup(
         (f"share/{NAME}/launch", glob("launch/*.py")),
         (f"share/{NAME}/config", [p for p in glob("config/*") if "." in p]),
         (f"share/{NAME}/config/compare", glob("config/compare/*")),
+        (f"share/{NAME}/config/sros2", glob("config/sros2/*")),
         (f"share/{NAME}/config/train", glob("config/train/*")),
         (f"share/{NAME}/models", glob("models/*.*")),
     ],

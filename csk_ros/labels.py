@@ -38,6 +38,9 @@ class LabelSet:
             raise ValueError(
                 f"{len(self.names)} names but {len(self.colors)} colors: give one RGB color per class"
             )
+        for color in self.colors:
+            if not all(0 <= part <= 255 for part in color):
+                raise ValueError(f"color {color} is no RGB color: its parts are 0 to 255")
 
     def __len__(self) -> int:
         """The number of classes."""

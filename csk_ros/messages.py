@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from csk_ros.compressed import CompressedError, Encoded, decode, inspect
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 64_000_000
 """The largest image that is read; a header that claims more is taken for corrupt."""
+
+MAX_FRAME_ID = 256
+"""Characters of the longest ``frame_id`` that is taken; every output repeats it."""
+
+_SECOND = 1_000_000_000
+
+
+_THIN_SIDE = 60
+_LUMA_FIRST_BYTE = {"yuv422": 1, "uyvy": 1, "yuv422_yuy2": 0, "yuyv": 0}
 
 
 class ImageError(ValueError):
@@ -78,18 +89,36 @@ def read_ir(message: Any) -> Pixels:
     return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
 
 
-def check_image(message: Any) -> None:
+def check_image(message: Any, *, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse what :func:`read_eo` and :func:`read_ir` would refuse, as far as can be told without decoding.
+
+    Args:
+        message: an ``Image`` or ``CompressedImage``.
+        max_pixels: largest image to let through, at most :data:`MAX_PIXELS`.
 
     Raises:
         ImageError: as :func:`read_ir`.
     """
+    if not hasattr(message, "encoding"):
+        _inspect(message, max_pixels)
+        return
+    _check_size(int(message.height), int(message.width), max_pixels)
     if _is_foreign(message):
         _check_foreign(message)
-    elif hasattr(message, "encoding"):
+    else:
         raw_pixels(message)
-    elif not len(message.data):
-        raise ImageError(f"compressed image (format '{message.format}') is empty")
+
+
+def check_header(header: Any) -> None:
+    """Refuse a ``std_msgs/Header`` that no output can carry; a stamp of 0 or less means that there is none.
+
+    Raises:
+        ImageError: for a stamp with 1e9 or more nanoseconds, or a ``frame_id`` over :data:`MAX_FRAME_ID`.
+    """
+    if header.stamp.nanosec >= _SECOND:
+        raise ImageError(f"stamp with {header.stamp.nanosec} ns in its second: there are {_SECOND}")
+    if len(header.frame_id) > MAX_FRAME_ID:
+        raise ImageError(f"frame_id of {len(header.frame_id)} characters: use at most {MAX_FRAME_ID}")
 
 
 def raw_pixels(message: Any) -> Pixels:
@@ -102,7 +131,7 @@ def raw_pixels(message: Any) -> Pixels:
     """
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
-        raise ImageError(f"encoding '{message.encoding}' is none of {', '.join(_LAYOUTS)}")
+        raise ImageError(f"encoding {_shown(message.encoding)} is none of {', '.join(_LAYOUTS)}")
     height, width, step = int(message.height), int(message.width), int(message.step)
     _check_size(height, width)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
@@ -115,11 +144,27 @@ def raw_pixels(message: Any) -> Pixels:
         raise ImageError(
             f"data holds {data.size} bytes where height {height} x step {step} = {height * step} are due"
         )
-    if data.size < height * step:
-        data = np.pad(data, (0, height * step - data.size))
-    pixels = data.view(dtype).reshape(height, step // dtype.itemsize)[:, : width * layout.channels]
-    native = pixels.astype(layout.dtype, copy=False)
-    return native if layout.channels == 1 else native.reshape(height, width, layout.channels)
+    shape = (height, width) if layout.channels == 1 else (height, width, layout.channels)
+    strides = (step, layout.channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
+    return np.ndarray(shape, dtype, data, strides=strides).astype(layout.dtype, copy=False)
+
+
+def thin_pixels(message: Any) -> Pixels | None:
+    """Some 60 x 60 or more pixels of an image, evenly spread: (H', W') uint8 or uint16, or None.
+
+    The green channel of a raw colour image, the brightness of other YUV and Bayer images; None for
+    encodings whose brightness is not known here. A raw image costs next to nothing, a compressed one is
+    decoded: a JPEG at an eighth of its size, others in full.
+
+    Raises:
+        ImageError: as :func:`read_ir`.
+    """
+    if not hasattr(message, "encoding"):
+        flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 if _is_jpeg(message.data) else cv2.IMREAD_UNCHANGED
+        return _thin(_decompress(message, flags))
+    if message.encoding in _LAYOUTS:
+        return _thin(raw_pixels(message))
+    return _thin_foreign(message)
 
 
 def fill_image(message: Any, pixels: NDArray[np.uint8], encoding: str, header: Any) -> None:
@@ -138,7 +183,7 @@ def fill_image(message: Any, pixels: NDArray[np.uint8], encoding: str, header: A
 
 def stamp_to_ns(stamp: Any) -> int:
     """A ``builtin_interfaces/Time`` in nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
 def _is_foreign(message: Any) -> bool:
@@ -171,7 +216,7 @@ def _converter() -> Callable[[Any, str], Any] | None:
 def _check_foreign(message: Any) -> None:
     if _converter() is None:
         raise ImageError(
-            f"encoding '{message.encoding}' needs cv_bridge or `pip install rosbags-image`; "
+            f"encoding {_shown(message.encoding)} needs cv_bridge or `pip install rosbags-image`; "
             f"without them use one of {', '.join(_LAYOUTS)}"
         )
     height, step = int(message.height), int(message.step)
@@ -187,10 +232,15 @@ def _convert_elsewhere(message: Any, encoding: str) -> Pixels:
     try:
         pixels = np.asarray(convert(message, encoding))
     except Exception as error:  # the libraries raise whatever comes: their own errors, cv2's, TypeError
-        raise ImageError(f"encoding '{message.encoding}' cannot be read as {encoding}: {error}") from error
+        reason = _shown(" ".join(str(error).split()), 160)
+        raise ImageError(
+            f"encoding {_shown(message.encoding)} cannot be read as {encoding}: {reason}"
+        ) from error
     height = int(message.height)
     if pixels.shape[:2] != (height, int(message.width)):
-        raise ImageError(f"encoding '{message.encoding}' gave {pixels.shape} for {height}x{message.width}")
+        raise ImageError(
+            f"encoding {_shown(message.encoding)} gave {pixels.shape} for {height}x{message.width}"
+        )
     return pixels
 
 
@@ -201,31 +251,67 @@ def _read(message: Any) -> tuple[Pixels, _Layout]:
     return pixels, _LAYOUTS[_decompressed_encoding(pixels)]
 
 
-def _check_size(height: int, width: int) -> None:
+def _shown(text: str, most: int = 40) -> str:
+    """A stranger's text as a log may show it: quoted, on one line, in ASCII, not long."""
+    return ascii(text) if len(text) <= most else f"{text[:most]!a}... ({len(text)} characters)"
+
+
+def _check_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
     if height <= 0 or width <= 0:
         raise ImageError(f"image of height {height} and width {width} is empty")
-    if height * width > MAX_PIXELS:
+    if height * width > max_pixels:
         raise ImageError(
-            f"image of height {height} and width {width} is over the limit of {MAX_PIXELS} pixels"
+            f"image of height {height} and width {width} is over the limit of {max_pixels} pixels"
+            " (max_pixels)"
         )
 
 
-def _decompress(message: Any) -> Pixels:
-    data = np.frombuffer(message.data, dtype=np.uint8)
+def _is_jpeg(data: Any) -> bool:
+    return bytes(data[:3]) == b"\xff\xd8\xff"
+
+
+def _thin(pixels: Pixels) -> Pixels:
+    step = max(1, min(pixels.shape[:2]) // _THIN_SIDE)
+    thin = pixels[step // 2 :: step, step // 2 :: step]
+    return thin if thin.ndim == 2 else thin[..., 1]
+
+
+def _thin_foreign(message: Any) -> Pixels | None:
+    """The bytes that carry the brightness of an encoding that is left to others to read."""
+    _check_foreign(message)
+    stride, first = 1, 0
+    if message.encoding in _LUMA_FIRST_BYTE:
+        stride, first = 2, _LUMA_FIRST_BYTE[message.encoding]
+    elif not (message.encoding.startswith("bayer_") and message.encoding.endswith("8")):
+        return None
+    row, step = int(message.width) * stride, int(message.step)
+    if step < row:
+        raise ImageError(f"step {step} does not fit {message.width} px of {message.encoding}: {row} bytes")
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(int(message.height), step)
+    return _thin(rows[:, first:row:stride])
+
+
+def _inspect(message: Any, max_pixels: int = MAX_PIXELS) -> Encoded:
+    if "compressedDepth" in message.format:
+        raise ImageError(f"{_named(message)} is a depth image with a header of its own: publish jpeg or png")
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error as error:
-        raise ImageError(
-            f"compressed image (format '{message.format}') cannot be decoded: {error.err}"
-        ) from error
-    if pixels is None:
-        raise ImageError(f"compressed image (format '{message.format}', {data.size} bytes) cannot be decoded")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            f"compressed image (format '{message.format}') holds {pixels.dtype}: only 8 and 16 bit are read"
-        )
-    _check_size(*pixels.shape[:2])
-    return pixels
+        encoded = inspect(message.data)
+    except CompressedError as error:
+        raise ImageError(f"{_named(message)} {error}") from error
+    _check_size(*encoded.size, max_pixels)
+    return encoded
+
+
+def _named(message: Any) -> str:
+    return f"compressed image (format {_shown(message.format)}, {len(message.data)} bytes)"
+
+
+def _decompress(message: Any, flags: int = cv2.IMREAD_UNCHANGED) -> Pixels:
+    encoded = _inspect(message)
+    try:
+        return decode(encoded, flags)
+    except CompressedError as error:
+        raise ImageError(f"{_named(message)} {error}") from error
 
 
 def _decompressed_encoding(pixels: Pixels) -> str:

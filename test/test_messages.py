@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csk_ros import messages
-from csk_ros.messages import ImageError, check_image, fill_image, raw_pixels, read_eo, read_ir, stamp_to_ns
+from csk_ros.messages import (
+    ImageError,
+    check_image,
+    fill_image,
+    raw_pixels,
+    read_eo,
+    read_ir,
+    stamp_to_ns,
+    thin_pixels,
+)
 
 CHANNELS = {"mono8": 1, "8UC1": 1, "mono16": 1, "16UC1": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 
@@ -103,7 +112,8 @@ def test_contradicting_fields_are_named(changes, reason):
 
 def test_check_accepts_what_can_be_read_and_refuses_an_empty_compressed_image():
     check_image(image("rgb8")[0])
-    check_image(SimpleNamespace(format="png", data=b"not decoded here"))
+    png = cv2.imencode(".png", np.zeros((4, 6), np.uint8))[1].tobytes()
+    check_image(SimpleNamespace(format="png", data=png))
     with pytest.raises(ImageError, match="is empty"):
         check_image(SimpleNamespace(format="png", data=b""))
 
@@ -177,7 +187,7 @@ def test_garbage_compressed_data_is_one_clear_error(data):
     height=st.integers(-1, 40),
     width=st.integers(-1, 40),
     step=st.integers(-1, 200),
-    encoding=st.sampled_from([*CHANNELS, "", "yuv422", "bayer_grbg16", "nv12", "32FC1"]),
+    encoding=st.sampled_from([*CHANNELS, "", "yuv422", "bayer_grbg8", "bayer_grbg16", "nv12", "32FC1"]),
     data=st.binary(max_size=300),
     bigendian=st.integers(0, 255),
 )
@@ -191,6 +201,59 @@ def test_hostile_fields_give_pixels_or_an_image_error(height, width, step, encod
     except ImageError:
         return
     assert pixels.shape[:2] == (height, width)
+
+
+@given(
+    height=st.integers(-1, 40),
+    width=st.integers(-1, 40),
+    step=st.integers(-1, 80),
+    encoding=st.sampled_from(["mono8", "yuv422", "yuyv", "bayer_grbg8", "bayer_grbg16"]),
+    size=st.integers(0, 3200),
+)
+def test_thinning_hostile_fields_gives_pixels_or_an_image_error(height, width, step, encoding, size):
+    message = SimpleNamespace(
+        height=height, width=width, step=step, encoding=encoding, data=bytes(size), is_bigendian=0
+    )
+    try:
+        check_image(message)
+        thin = thin_pixels(message)
+    except ImageError:
+        return
+    assert thin is None or (thin.ndim == 2 and thin.size)
+
+
+def test_thin_pixels_are_spread_evenly_over_the_brightness():
+    message, pixels = image("rgb8", 480, 640)
+    np.testing.assert_array_equal(thin_pixels(message), pixels[4::8, 4::8, 1])
+    message, pixels = image("mono16", 70, 200)
+    np.testing.assert_array_equal(thin_pixels(message), pixels)
+
+
+def test_thin_pixels_of_yuv_and_bayer_images():
+    pytest.importorskip("rosbags.image", reason="rosbags-image is not installed")
+    rows = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    for encoding, width, expected in (
+        ("yuv422_yuy2", 4, rows[:, ::2]), ("uyvy", 4, rows[:, 1::2]), ("bayer_rggb8", 8, rows),
+    ):  # fmt: skip
+        message = SimpleNamespace(
+            height=8, width=width, encoding=encoding, is_bigendian=0, step=8, data=rows.tobytes()
+        )
+        np.testing.assert_array_equal(thin_pixels(message), expected)
+
+
+@pytest.mark.parametrize(("extension", "shape"), [(".jpg", (60, 80)), (".png", (60, 80))])
+def test_thin_pixels_of_compressed_images(extension, shape):
+    pixels = np.full((480, 640), 77, np.uint8)
+    message = SimpleNamespace(format="x", data=cv2.imencode(extension, pixels)[1].tobytes())
+    thin = thin_pixels(message)
+    assert thin.shape == shape
+    assert (thin == 77).all()
+
+
+def test_thin_pixels_of_compressed_thermal_counts_keep_all_bits():
+    pixels = np.random.default_rng(0).integers(27_000, 28_000, (60, 60)).astype(np.uint16)
+    message = SimpleNamespace(format="16UC1; png compressed", data=cv2.imencode(".png", pixels)[1].tobytes())
+    np.testing.assert_array_equal(thin_pixels(message), pixels)
 
 
 @pytest.mark.parametrize(("shape", "encoding"), [((4, 6), "mono8"), ((4, 6, 3), "rgb8")])

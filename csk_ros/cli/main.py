@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, compare, data, demo, evaluate, train
+from csk_ros.cli import bag, compare, data, demo, doctor, evaluate, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "compare": compare,
     "data": data,
     "demo": demo,
+    "doctor": doctor,
     "evaluate": evaluate,
     "train": train,
 }
@@ -41,12 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit code: 0, 1 after an expected error, 130 after Ctrl-C. Wrong arguments exit with 2.
+        The exit code: the command's own or 0, 1 after an expected error, 130 after Ctrl-C. Wrong
+        arguments exit with 2.
     """
     arguments = _parser().parse_args(argv)
     command = _COMMANDS[arguments.command]
     try:
-        command.run(arguments[arguments.command])
+        code: int | None = command.run(arguments[arguments.command])
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except Exception as error:
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if text is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
         return _complain(f"error: {text}", 1)
-    return 0
+    return code or 0
 
 
 def _parser() -> ArgumentParser:

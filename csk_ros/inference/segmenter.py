@@ -66,6 +66,7 @@ class Segmenter:
         routes: the routes that the network has.
         engine: the engine's name.
         device: the device's name.
+        precision: of the network's arithmetic.
 
     Raises:
         EngineError: if the engine or device is not there.
@@ -94,6 +95,7 @@ class Segmenter:
         self.routes: frozenset[Route] = checkpoint.network.routes
         self.engine: str = self._engine.name
         self.device: str = str(self._engine.device)
+        self.precision: str = precision
 
     @classmethod
     def from_checkpoint(

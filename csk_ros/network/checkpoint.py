@@ -2,7 +2,8 @@
 
 The header's metadata holds, under the key ``csk_ros``, one JSON document: ``format`` (a number),
 ``architecture``, ``label_set``, ``normalisation``, ``training`` and ``package_version``. The file is never
-a pickle: loading one runs no code.
+a pickle: loading one runs no code. A network is built only after its weights turned out to be in the file, so
+that a header alone makes nobody allocate anything.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save
 
 import csk_ros
@@ -22,15 +24,20 @@ from csk_ros.labels import LabelSet
 from csk_ros.modality import Modality
 from csk_ros.network.base import CHANNELS
 from csk_ros.network.registry import build_network
-from csk_ros.network.tensorfile import CheckpointError, check_tensors, read_tensors
+from csk_ros.network.tensorfile import (
+    CheckpointError,
+    check_shapes,
+    check_tensors,
+    read_header,
+    read_tensors,
+)
 
 if TYPE_CHECKING:
-    import torch
-
     from csk_ros.network.registry import Network
 
 KEY = "csk_ros"
 FORMAT = 1
+_MAX_WEIGHTS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -147,22 +154,36 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             not fit together; names the file and the reason.
     """
     path = Path(path)
-    tensors, metadata = read_tensors(path)
+    shapes, metadata = read_header(path)
     if KEY not in metadata:
         raise CheckpointError(
             f"{path}: a safetensors file, but not a csk_ros checkpoint (no {KEY!r} in its header); "
             f"backbone weights go into a network with load_backbone"
         )
     try:
-        checkpoint = _from_document(json.loads(metadata[KEY]), path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        with torch.device("meta"):
+            checkpoint = _from_document(json.loads(metadata[KEY]), path)
+    # RuntimeError is what torch makes of absurd sizes, and json of a document nested without end.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{path}: its {KEY!r} header cannot be used: {reason}") from error
+        raise CheckpointError(f"{path}: its {KEY!r} header cannot be used: {_short(reason)}") from error
     state = checkpoint.network.state_dict()
-    check_tensors(path, tensors, {key: value.shape for key, value in state.items()})
+    expected = {key: value.shape for key, value in state.items()}
+    check_shapes(path, shapes, expected)
+    weights = sum(shape.numel() for shape in shapes.values())
+    if weights > _MAX_WEIGHTS:
+        raise CheckpointError(f"{path}: has {weights} weights, and at most {_MAX_WEIGHTS} are read")
+    tensors, _ = read_tensors(path)
+    check_tensors(path, tensors, expected)
     _check_dtypes(path, tensors, state)
-    checkpoint.network.load_state_dict(tensors)
+    checkpoint.network.to_empty(device="cpu").load_state_dict(tensors)
     return checkpoint
+
+
+def _short(reason: str) -> str:
+    """One line of a text that may quote a stranger's file at length."""
+    line = " ".join(reason.split())
+    return line if len(line) <= 400 else f"{line[:200]} ... {line[-200:]}"
 
 
 def _from_document(document: dict[str, Any], path: Path) -> Checkpoint:

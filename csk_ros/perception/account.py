@@ -70,7 +70,8 @@ class StreamAccount:
     """The frames of one stream.
 
     `received` is the sum of all other counts: refused before perception saw them, taken as anchors,
-    used or unused as the partner of an anchor, or still held for a pair.
+    used or unused as the partner of an anchor, set aside because their stream was unusable, or still held
+    for a pair.
     """
 
     received: int
@@ -79,12 +80,13 @@ class StreamAccount:
     used: int
     unused: int
     held: int
+    unusable: int = 0
 
     @property
     def balanced(self) -> bool:
         """Whether every frame is accounted for."""
-        known = sum(self.refused.values()) + self.anchors + self.used + self.unused + self.held
-        return self.received == known
+        as_partner = self.used + self.unused + self.unusable + self.held
+        return self.received == sum(self.refused.values()) + self.anchors + as_partner
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Account:
                 modality.value: {
                     "received": stream.received, "refused": _plain(stream.refused),
                     "anchors": stream.anchors, "used": stream.used, "unused": stream.unused,
-                    "held": stream.held,
+                    "unusable": stream.unusable, "held": stream.held,
                 }
                 for modality, stream in self.streams.items()
             },
@@ -152,6 +154,7 @@ class Ledger:
         self.refused: dict[Modality, Counter[DropCause]] = {modality: Counter() for modality in Modality}
         self.anchors: Counter[Modality] = Counter()
         self.unused: Counter[Modality] = Counter()
+        self.unusable: Counter[Modality] = Counter()
         self.answered: Counter[Route] = Counter()
         self.dropped: Counter[DropCause] = Counter()
         self._reasons: Counter[Reason] = Counter()
@@ -192,6 +195,7 @@ class Ledger:
                 used=used,
                 unused=unused + self.unused[modality],
                 held=held,
+                unusable=self.unusable[modality],
             )
             for modality, (used, unused, held) in partners.items()
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from csk_ros.modality import Modality, Route
+    from csk_ros.perception.content import Look
 
 T = TypeVar("T")
 
@@ -18,12 +19,15 @@ class Reason(str, Enum):
     PAIRED = "paired"
     EO_STALE = "eo stale"
     EO_RETURNING = "eo back, not yet trusted"
+    EO_UNUSABLE = "eo unusable"
     EO_ABSENT = "no eo since start"
     NO_MATCH = "no eo within slop"
     WAIT_ENDED = "no eo within slop in time"
     CROWDED = "too many ir frames waiting"
     NO_STAMP = "stamp missing or stuck"
     IR_STALE = "ir stale"
+    IR_UNUSABLE = "ir unusable"
+    NEITHER_USABLE = "neither stream usable"
     FORCED = "route forced"
 
 
@@ -33,6 +37,8 @@ class DropCause(str, Enum):
     SUPERSEDED = "superseded by a newer frame"
     UNREADABLE = "unreadable"
     ENGINE_FAILED = "engine failed"
+    ENGINE_STUCK = "engine did not answer in time"
+    FAILED = "unexpected error"
     OUT_OF_ORDER = "arrived out of order"
     DUPLICATE = "stamp repeated"
     NO_PAIR = "no pair for the forced fused route"
@@ -47,12 +53,14 @@ class Frame(Generic[T]):
         stamp_ns: time of capture from the message header; 0 or less means that it has none.
         arrival_ns: time of arrival on a steady clock, the one that is handed to `Perception.advance`.
         payload: whatever the caller wants back with the decision.
+        look: what the image shows at a glance; None if nobody looked, which says nothing about it.
     """
 
     modality: Modality
     stamp_ns: int
     arrival_ns: int
     payload: T
+    look: Look | None = None
 
 
 @dataclass(frozen=True)

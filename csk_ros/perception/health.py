@@ -1,10 +1,18 @@
-"""Whether a stream lives, judged by the arrival of its frames alone."""
+"""Whether a stream lives, judged by the arrival of its frames and by what they show."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from csk_ros.perception.content import EO_CONTENT, ContentHealth, ContentSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from csk_ros.perception.content import Fault
 
 # A period is the mean of _SPAN gaps in a row, so frames that come by twos or threes average out, and of
 # the last _WINDOW such means the second smallest, since lost frames only ever lengthen a mean.
@@ -30,11 +38,15 @@ class HealthSettings:
         stale_periods: periods after the last frame at which the stream is stale.
         first_timeout_ns: the timeout before a period is measured, and the longest period.
         return_frames: frames in rhythm that end an outage, its first frame included.
+        content: when its images count as bad.
+        heed_content: whether a stream of bad images counts as not alive; they are noted in any case.
     """
 
     stale_periods: float
     first_timeout_ns: int
     return_frames: int
+    content: ContentSettings = EO_CONTENT
+    heed_content: bool = True
 
 
 class StreamState(str, Enum):
@@ -46,6 +58,8 @@ class StreamState(str, Enum):
     STALE = "stale"
     RETURNING = "returning"
     """Frames come again after an outage, but too few to trust."""
+    UNUSABLE = "unusable"
+    """Messages come, but what they show is of no use."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,16 @@ class StreamReport:
         rate_hz: frames per second over the last frames in rhythm, 0 when stale.
         age_ns: time since the last frame, None before the first.
         period_ns: the measured period, None before it is known.
+        fault: what makes the stream unusable; None while it is usable, or when nothing comes any more.
+        bad: all bad frames so far, whether they made the stream unusable or not.
     """
 
     state: StreamState
     rate_hz: float
     age_ns: int | None
     period_ns: int | None
+    fault: Fault | None = None
+    bad: Mapping[Fault, int] = field(default_factory=dict)
 
 
 class StreamHealth:
@@ -71,13 +89,15 @@ class StreamHealth:
     whether the stream is alive is a pure function of the time asked about.
 
     Args:
-        settings: may be replaced at any time; what has been measured is kept.
+        settings: see `configure` for how to change them.
         start_ns: the moment from which the first frame is awaited.
     """
 
     def __init__(self, settings: HealthSettings, *, start_ns: int) -> None:
         self.settings = settings
+        self.content = ContentHealth(settings.content)
         self._start_ns = start_ns
+        self._last_refused_ns = start_ns
         self.last_arrival_ns: int | None = None
         self.period_ns: int | None = None
         self._marks: deque[int] = deque(maxlen=_SPAN + 1)
@@ -86,9 +106,24 @@ class StreamHealth:
         self._outages: list[int] = []
         self._backlog = 0
 
+    def configure(self, settings: HealthSettings) -> None:
+        """Changes the settings; what has been measured is kept."""
+        self.settings = settings
+        self.content.settings = settings.content
+
+    @property
+    def usable(self) -> bool:
+        """Whether frames of this stream are to be used when they come."""
+        return not (self.content.fault and self.settings.heed_content)
+
     @property
     def alive_until_ns(self) -> int:
         """The moment from which on the stream does not count as alive, if no frame comes before."""
+        return self.arriving_until_ns if self.usable else self._start_ns
+
+    @property
+    def arriving_until_ns(self) -> int:
+        """The same whatever the frames show."""
         if self.last_arrival_ns is None:
             return self._start_ns + self.settings.first_timeout_ns
         if self._run < self.settings.return_frames:
@@ -101,6 +136,8 @@ class StreamHealth:
 
     def state(self, now_ns: int) -> StreamState:
         """How the stream stands at `now_ns`, which must not lie before the last arrival."""
+        if self.content.fault and now_ns < self._last_heard_ns + self._timeout_ns:
+            return StreamState.UNUSABLE
         if self.last_arrival_ns is None:
             return StreamState.AWAITED if self.alive(now_ns) else StreamState.STALE
         if now_ns >= self.last_arrival_ns + self._timeout_ns:
@@ -113,7 +150,13 @@ class StreamHealth:
         span = self._marks[-1] - self._marks[0] if self._marks else 0
         rate = (len(self._marks) - 1) * 1e9 / span if span and state is not StreamState.STALE else 0.0
         age = None if self.last_arrival_ns is None else now_ns - self.last_arrival_ns
-        return StreamReport(state, rate, age, self.period_ns)
+        fault = self.content.fault if state is StreamState.UNUSABLE else None
+        return StreamReport(state, rate, age, self.period_ns, fault, dict(self.content.bad))
+
+    def refuse(self, now_ns: int) -> None:
+        """Takes note of a message that could not be read; it does not keep the stream alive."""
+        self._last_refused_ns = now_ns
+        self.content.refuse()
 
     def arrive(self, now_ns: int) -> None:
         """Takes note of a usable frame; times must not go back."""
@@ -132,6 +175,11 @@ class StreamHealth:
             self._outages.clear()
             self._backlog = 0
             self._learn(now_ns)
+
+    @property
+    def _last_heard_ns(self) -> int:
+        arrival = self.last_arrival_ns
+        return self._last_refused_ns if arrival is None else max(arrival, self._last_refused_ns)
 
     @property
     def _timeout_ns(self) -> int:

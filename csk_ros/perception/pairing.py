@@ -21,6 +21,7 @@ _STAMP_GAPS = 7
 _REASON_OF = {
     StreamState.STALE: Reason.EO_STALE,
     StreamState.RETURNING: Reason.EO_RETURNING,
+    StreamState.UNUSABLE: Reason.EO_UNUSABLE,
 }
 
 
@@ -93,6 +94,10 @@ class Pairer(Generic[T]):
         insort(self._eo, _Held(frame, counted), key=_stamp)
         if len(self._eo) > self.settings.eo_buffer:
             self._keep_eo(self._eo[-self.settings.eo_buffer :])
+
+    def forget_eo(self) -> None:
+        """Drops all EO frames from the buffer: they are not to be paired any more."""
+        self._keep_eo([])
 
     def add_ir(self, frame: Frame[T], verdict: StampVerdict, now_ns: int) -> bool:
         """Takes an IR frame with a stamp; False if it is too late, a newer one being decided already."""
@@ -230,6 +235,7 @@ def _stamp(entry: _Held[T] | _Waiting[T]) -> int:
 
 
 def _absence(eo: StreamHealth, now_ns: int) -> Reason:
-    if eo.last_arrival_ns is None:
+    state = eo.state(now_ns)
+    if eo.last_arrival_ns is None and state is not StreamState.UNUSABLE:
         return Reason.EO_ABSENT
-    return _REASON_OF[eo.state(now_ns)]
+    return _REASON_OF[state]

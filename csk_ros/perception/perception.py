@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from csk_ros.modality import Modality, Route
 from csk_ros.perception.account import Account, Ledger
 from csk_ros.perception.frames import Decision, DropCause, Frame, Reason
-from csk_ros.perception.health import StreamHealth, StreamReport
+from csk_ros.perception.health import StreamHealth, StreamReport, StreamState
 from csk_ros.perception.pairing import Pair, Pairer
 from csk_ros.perception.settings import PerceptionSettings
 from csk_ros.perception.stamps import StampOrder, StampVerdict
+
+if TYPE_CHECKING:
+    from csk_ros.perception.content import Fault
 
 T = TypeVar("T")
 
@@ -18,13 +21,16 @@ T = TypeVar("T")
 class Perception(Generic[T]):
     """Turns frames as they arrive into decisions, exactly one or a counted drop for every anchor frame.
 
-    The anchor is the stream that paces the output: IR while it lives, else EO. EO frames that arrived
-    while IR was the anchor are not answered later; IR is the anchor again with its first frame.
+    The anchor is the stream that paces the output: IR while it lives and is usable, else EO. EO frames that
+    arrived while IR was the anchor are not answered later; IR is the anchor again with its first frame. An
+    unusable IR remains the anchor as long as EO is no better: a bad image is answered rather than none.
 
-    Frames pair by stamp, whether a stream lives is judged by arrival. All times are integer nanoseconds.
-    The clock of `arrive`, `advance` and `answered` must be steady: one that goes back stands still here
-    until it has caught up. Call `advance` at `next_deadline_ns`; calling it at other times changes nothing.
-    Not for use from several threads at once.
+    Frames pair by stamp, whether a stream lives is judged by arrival, whether it is usable by the looks at
+    its frames and by the messages that were refused. An unusable EO is treated like a stale one.
+
+    All times are integer nanoseconds. The clock of `arrive`, `advance` and `answered` must be steady: one
+    that goes back stands still here until it has caught up. Call `advance` at `next_deadline_ns`; calling it
+    at other times changes nothing. Not for use from several threads at once.
 
     Args:
         settings: see `PerceptionSettings`.
@@ -66,8 +72,12 @@ class Perception(Generic[T]):
         now = self._tick(frame.arrival_ns)
         decisions = self._decide(now)
         self._ledger.received[frame.modality] += 1
+        verdict = self._orders[frame.modality].judge(frame.stamp_ns, jump_back_ns=self._settings.jump_back_ns)
+        if verdict is not StampVerdict.REPEATED:
+            self._health[frame.modality].arrive(now)
+            self._see(frame)
         take = self._arrive_eo if frame.modality is Modality.EO else self._arrive_ir
-        decisions += take(frame, now)
+        decisions += take(frame, verdict, now)
         decisions += self._decide(now)
         return decisions
 
@@ -79,10 +89,21 @@ class Perception(Generic[T]):
         """When to call `advance` at the latest if nothing arrives; None when nothing waits."""
         return self._pairer.next_deadline_ns(self._health[Modality.EO]) if self._health else None
 
-    def refused(self, modality: Modality, cause: DropCause = DropCause.UNREADABLE) -> None:
-        """Counts a message that could not be used; it does not keep its stream alive."""
+    def refused(
+        self, modality: Modality, now_ns: int, cause: DropCause = DropCause.UNREADABLE
+    ) -> list[Decision[T]]:
+        """Counts a message that could not be used; it does not keep its stream alive.
+
+        Several unreadable ones make their stream unusable; returns what is decided by it, in order.
+        """
+        now = self._tick(now_ns)
+        decisions = self._decide(now)
         self._ledger.received[modality] += 1
         self._ledger.refused[modality][cause] += 1
+        if cause is DropCause.UNREADABLE:
+            self._health[modality].refuse(now)
+            self._forget_unusable()
+        return decisions + self._decide(now)
 
     def answered(self, decision: Decision[T], now_ns: int, *, route: Route | None = None) -> None:
         """Books the mask of a decision; `route` if another route than decided made it.
@@ -100,10 +121,10 @@ class Perception(Generic[T]):
         """
         self._ledger.close_dropped(decision, cause)
 
-    def shutdown(self) -> Account:
+    def shutdown(self, cause: DropCause = DropCause.SHUTDOWN) -> Account:
         """Books all that is in hand as dropped; the account is final and nothing is in hand."""
-        self._ledger.dropped[DropCause.SHUTDOWN] += self._pairer.abandon()
-        self._ledger.close_all(DropCause.SHUTDOWN)
+        self._ledger.dropped[cause] += self._pairer.abandon()
+        self._ledger.close_all(cause)
         return self.account
 
     def configure(self, settings: PerceptionSettings, now_ns: int) -> list[Decision[T]]:
@@ -112,7 +133,8 @@ class Perception(Generic[T]):
         decisions = self._decide(now) + self._conclude(self._pairer.flush(Reason.WAIT_ENDED), now)
         self._settings = self._pairer.settings = settings
         for modality, health in self._health.items():
-            health.settings = settings.health(modality)
+            health.configure(settings.health(modality))
+        self._forget_unusable()
         return decisions
 
     def stream(self, modality: Modality, now_ns: int) -> StreamReport | None:
@@ -120,19 +142,26 @@ class Perception(Generic[T]):
         health = self._health.get(modality)
         return health.report(max(now_ns, self._now_ns)) if health else None
 
+    def fault(self, modality: Modality) -> Fault | None:
+        """What made a stream unusable when its last messages came; None if they are usable."""
+        health = self._health.get(modality)
+        return health.content.fault if health else None
+
     def anchor(self, now_ns: int) -> Modality:
         """The stream that paces the output at `now_ns`."""
         if self._settings.route is not None:
             return Modality.EO if self._settings.route is Route.EO_ONLY else Modality.IR
-        ir = self._health.get(Modality.IR)
-        return Modality.IR if ir is None or ir.alive(now_ns) else Modality.EO
+        if not self._health:
+            return Modality.IR
+        absent = now_ns >= self._health[Modality.IR].arriving_until_ns
+        return Modality.EO if absent or self._eo_is_better(now_ns) else Modality.IR
 
-    def _arrive_eo(self, frame: Frame[T], now: int) -> list[Decision[T]]:
+    def _arrive_eo(self, frame: Frame[T], verdict: StampVerdict, now: int) -> list[Decision[T]]:
         anchored = self.anchor(now) is Modality.EO
-        verdict = self._judge(frame)
-        if verdict is not StampVerdict.REPEATED:
-            self._health[Modality.EO].arrive(now)
-        self._pairer.add_eo(frame, verdict, counted=anchored)
+        if self._health[Modality.EO].usable:
+            self._pairer.add_eo(frame, verdict, counted=anchored)
+        elif not anchored:
+            self._ledger.unusable[Modality.EO] += 1
         if not anchored:
             return []
         self._ledger.anchors[Modality.EO] += 1
@@ -140,15 +169,14 @@ class Perception(Generic[T]):
             return self._drop(DropCause.DUPLICATE)
         if verdict is StampVerdict.OLDER:
             return self._drop(DropCause.OUT_OF_ORDER)
-        reason = Reason.IR_STALE if self._settings.route is None else Reason.FORCED
-        return [self._decision(frame, None, reason, now)]
+        return [self._decision(frame, None, self._reason_without_ir(now), now)]
 
-    def _arrive_ir(self, frame: Frame[T], now: int) -> list[Decision[T]]:
-        verdict = self._judge(frame)
-        if verdict is not StampVerdict.REPEATED:
-            self._health[Modality.IR].arrive(now)
+    def _arrive_ir(self, frame: Frame[T], verdict: StampVerdict, now: int) -> list[Decision[T]]:
         if self._settings.route is Route.EO_ONLY:
             self._ledger.unused[Modality.IR] += 1
+            return []
+        if self._eo_is_better(now):
+            self._ledger.unusable[Modality.IR] += 1
             return []
         self._ledger.anchors[Modality.IR] += 1
         if verdict is StampVerdict.REPEATED or self._pairer.is_waiting(frame.stamp_ns):
@@ -159,8 +187,32 @@ class Perception(Generic[T]):
             return self._drop(DropCause.OUT_OF_ORDER)
         return []
 
-    def _judge(self, frame: Frame[T]) -> StampVerdict:
-        return self._orders[frame.modality].judge(frame.stamp_ns, jump_back_ns=self._settings.jump_back_ns)
+    def _see(self, frame: Frame[T]) -> None:
+        if frame.look:
+            self._health[frame.modality].content.see(frame.look)
+            self._forget_unusable()
+
+    def _forget_unusable(self) -> None:
+        eo = self._health.get(Modality.EO)
+        if eo and not eo.usable:
+            self._pairer.forget_eo()
+
+    def _eo_is_better(self, now: int) -> bool:
+        """Whether IR is unusable and EO is not."""
+        ir, eo = self._health[Modality.IR], self._health[Modality.EO]
+        return not ir.usable and eo.state(now) is StreamState.ALIVE
+
+    def _reason_without_ir(self, now: int) -> Reason:
+        if self._settings.route is not None:
+            return Reason.FORCED
+        if not self._health[Modality.EO].usable:
+            return Reason.NEITHER_USABLE
+        unusable = self._health[Modality.IR].state(now) is StreamState.UNUSABLE
+        return Reason.IR_UNUSABLE if unusable else Reason.IR_STALE
+
+    def _reason_without_eo(self, reason: Reason) -> Reason:
+        without = reason in (Reason.EO_STALE, Reason.EO_RETURNING, Reason.EO_ABSENT, Reason.EO_UNUSABLE)
+        return Reason.NEITHER_USABLE if without and not self._health[Modality.IR].usable else reason
 
     def _decide(self, now: int) -> list[Decision[T]]:
         if self._settings.route is Route.IR_ONLY:
@@ -173,7 +225,8 @@ class Perception(Generic[T]):
             if pair.eo is None and self._settings.route is Route.FUSED:
                 self._drop(DropCause.NO_PAIR)
             else:
-                decisions.append(self._decision(pair.eo, pair.ir, pair.reason, now))
+                reason = self._reason_without_eo(pair.reason)
+                decisions.append(self._decision(pair.eo, pair.ir, reason, now))
         return decisions
 
     def _decision(self, eo: Frame[T] | None, ir: Frame[T] | None, reason: Reason, now: int) -> Decision[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from csk_ros.modality import Modality, Route
+from csk_ros.perception.content import EO_CONTENT, IR_CONTENT, ContentSettings
 from csk_ros.perception.health import HealthSettings
 
 _MS = 1_000_000
@@ -29,7 +30,10 @@ class PerceptionSettings:
         eo_buffer: most EO frames held.
         max_waiting: most IR frames that wait at a time; with one more, the oldest is decided at once.
         route: the only route to use, or None for the best one of what is there. With FUSED, anchor
-            frames without a pair are dropped.
+            frames without a pair are dropped. What images show does not matter to a forced route.
+        eo_content: when EO is unusable though its frames come. In 8 bit levels.
+        ir_content: the same for IR. What levels a 16 bit camera gives to dark and bright is its own affair,
+            so these are not checked; a sensor that is published several times over is no frozen one.
 
     Raises:
         ValueError: if a value is out of range; the message names the field.
@@ -46,12 +50,17 @@ class PerceptionSettings:
     eo_buffer: int = 32
     max_waiting: int = 32
     route: Route | None = None
+    eo_content: ContentSettings = EO_CONTENT
+    ir_content: ContentSettings = IR_CONTENT
 
     def health(self, modality: Modality) -> HealthSettings:
         """What of these settings concerns the health of one stream; IR is back with its first frame."""
+        heed = self.route is None
         if modality is Modality.EO:
-            return HealthSettings(self.stale_periods, self.first_timeout_ns, self.return_frames)
-        return HealthSettings(self.ir_stale_periods, self.first_timeout_ns, return_frames=1)
+            return HealthSettings(
+                self.stale_periods, self.first_timeout_ns, self.return_frames, self.eo_content, heed
+            )
+        return HealthSettings(self.ir_stale_periods, self.first_timeout_ns, 1, self.ir_content, heed)
 
     def __post_init__(self) -> None:
         least = {

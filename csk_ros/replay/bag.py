@@ -2,6 +2,9 @@
 
 Conventions of the bags written here: topics as in :data:`TOPICS`, messages in receive order, the label
 set of masks and labels as JSON under :data:`LABEL_SET_KEY` in the bag's ``custom_data``.
+
+A bag may come from anybody. It carries definitions of its messages, and ``rosbags`` would make Python code of
+them and run it; here messages are read by the definitions of :data:`TYPES` only.
 """
 
 from __future__ import annotations
@@ -9,13 +12,21 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import apsw
-from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import (
+    CompressionFormat,
+    CompressionMode,
+    Reader,
+    ReaderError,
+    StoragePlugin,
+    Writer,
+)
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from csk_ros.labels import LabelSet
@@ -177,8 +188,8 @@ class BagWriter:
 
 # What the storages let through of files that are cut short or are something else altogether.
 _BROKEN = (
-    AnyReaderError,
     ReaderError,
+    SerdeError,
     OSError,
     ValueError,
     TypeError,
@@ -209,7 +220,7 @@ class BagReader:
         if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
             raise BagError(f"{self.path} is no rosbag2 folder: it holds no metadata.yaml")
         try:
-            self._reader = AnyReader([self.path], default_typestore=TYPES)
+            self._reader = Reader(self.path)
             self._reader.open()
         except _BROKEN as error:
             raise BagError(f"cannot read the bag {self.path}: {_one_line(error)}") from error
@@ -248,9 +259,10 @@ class BagReader:
     @property
     def custom_data(self) -> dict[str, str]:
         """The texts in the bag's metadata; empty for a storage file without its folder."""
-        reader = self._reader.readers[0]
-        storage = getattr(reader, "storage", None)  # ROS 1 bags have neither storage nor custom data
-        return dict(storage.metadata.custom or {}) if storage is not None else {}
+        custom = self._reader.storage.metadata.custom or {}
+        if not isinstance(custom, dict):
+            raise BagError(f"the custom data in the metadata of {self.path} is malformed")
+        return dict(custom)
 
     @property
     def label_set(self) -> LabelSet | None:
@@ -258,8 +270,10 @@ class BagReader:
         text = self.custom_data.get(LABEL_SET_KEY)
         try:
             return None if text is None else LabelSet.from_dict(json.loads(text))
-        except ValueError as error:
-            raise BagError(f"the label set in the metadata of {self.path} is malformed: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BagError(
+                f"the label set in the metadata of {self.path} is malformed: {_one_line(error)}"
+            ) from error
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every message of ``topics`` (None: all), in receive order."""
@@ -267,14 +281,26 @@ class BagReader:
             yield self.decode(raw)
 
     def decode(self, raw: RawRecord) -> Record:
-        """The message of ``raw``."""
+        """The message of ``raw``.
+
+        Raises:
+            BagError: if it is broken, or of a type that ROS 2 Jazzy does not know or knows otherwise.
+        """
+        self._check_type(raw.msgtype)
         try:
-            message = self._reader.deserialize(raw.data, raw.msgtype)
+            message = TYPES.deserialize_cdr(raw.data, raw.msgtype)
         except _BROKEN as error:
             raise BagError(
                 f"a message on {raw.topic} in {self.path} is broken: {_one_line(error)}"
             ) from error
         return Record(raw.topic, raw.msgtype, raw.received_ns, message)
+
+    def _check_type(self, msgtype: str) -> None:
+        if msgtype not in TYPES.fielddefs:
+            raise BagError(f"{self.path} holds messages of type {msgtype}, which are not known here")
+        digests = {c.digest for c in self._reader.connections if c.msgtype == msgtype and c.digest}
+        if digests - {_digest(msgtype)}:
+            raise BagError(f"{self.path} defines {msgtype} otherwise than ROS 2 Jazzy")
 
     def raw_records(self, topics: Collection[str] | None = None) -> Iterator[RawRecord]:
         """As :meth:`records`, without decoding.
@@ -294,8 +320,13 @@ class BagReader:
         try:
             for connection, received_ns, data in self._reader.messages(connections):
                 yield RawRecord(connection.topic, connection.msgtype, received_ns, data)
-        except (AnyReaderError, ReaderError, struct.error, apsw.Error) as error:
+        except (ReaderError, struct.error, apsw.Error) as error:
             raise BagError(f"the bag {self.path} is damaged: {_one_line(error)}") from error
+
+
+@cache
+def _digest(msgtype: str) -> str:
+    return TYPES.hash_rihs01(msgtype)
 
 
 def refuse_existing(path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from rclpy import get_rmw_implementation_identifier
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from csk_ros.messages import stamp_to_ns
 from csk_ros.ros.filters import SimpleFilter, Subscriber
+from csk_ros.ros.publishers import publisher_problems
 from csk_ros.ros.qos import publisher_matched_qos
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class ImageInput(SimpleFilter):
     Subscribes as the topic's publishers offer. When they come to offer something else, :meth:`follow`
     subscribes anew and keeps the old subscription until both have delivered the same frame: to end the one
     before the other is matched would lose frames. What both deliver comes out once.
+
+    What is wrong with the publishers is logged once and stands in :attr:`problems`.
 
     Args:
         node: subscribes.
@@ -43,11 +48,15 @@ class ImageInput(SimpleFilter):
         self._outgoing: Subscriber | None = None
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._skips = 0
+        self._largest = 0
+        self._last = time.monotonic()
+        self.problems: list[str] = []
         self.qos = self._offered()
         self._subscribe()
 
     def follow(self) -> None:
-        """Subscribe anew if the publishers offer something else than the subscription has."""
+        """Subscribe anew if the publishers offer something else than the subscription has; look them over."""
+        self._look_over()
         offered = self._offered()
         if self._overridden or offered == self.qos:
             return
@@ -62,6 +71,22 @@ class ImageInput(SimpleFilter):
         self._retire()
         self._outgoing, self._current = self._current, None
         self._retire()
+
+    def _look_over(self) -> None:
+        topic = self._node.resolve_topic_name(self._topic)
+        before, self.problems = (
+            self.problems,
+            publisher_problems(
+                topic,
+                self._node.get_publishers_info_by_topic(topic),
+                largest=self._largest,
+                silent_s=time.monotonic() - self._last,
+                fast_dds="fastrtps" in get_rmw_implementation_identifier(),
+            ),
+        )
+        for problem in self.problems:
+            if problem not in before:
+                self._node.get_logger().warning(problem)
 
     def _offered(self) -> QoSProfile:
         return publisher_matched_qos(self._node, self._node.resolve_topic_name(self._topic))
@@ -80,6 +105,8 @@ class ImageInput(SimpleFilter):
     def _receive(self, message: Any, source: Subscriber) -> None:
         if source is not self._current and source is not self._outgoing:
             return  # was in the executor's hands when it was retired
+        self._last = time.monotonic()
+        self._largest = max(self._largest, len(message.data))
         stamp_ns = stamp_to_ns(message.header.stamp)
         # Bounded, so that a camera whose stamp stands still is not taken for an overlap without end.
         if self._skips and stamp_ns in self._recent:

@@ -1,10 +1,11 @@
-"""What the node publishes about a frame: mask, confidence, overlay, route, label names."""
+"""What the node publishes about a frame: mask (also as PNG), confidence, overlay, route, label names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sensor_msgs.msg import Image
+import cv2
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from csk_ros.inference.overlay import draw_overlay
@@ -32,13 +33,14 @@ class Outputs:
         node: the lifecycle node.
         label_set: names and colours of the classes.
         confidence: whether ``~/confidence`` is published.
-        opacity: of the classes on ``~/overlay``, 0 to 1.
+        opacity: of the classes on ``~/overlay``, 0 to 1; may change.
     """
 
     def __init__(self, node: LifecycleNode, label_set: LabelSet, *, confidence: bool, opacity: float) -> None:
-        self._node, self._label_set, self._opacity = node, label_set, opacity
+        self._node, self._label_set, self.opacity = node, label_set, opacity
         self._publishers: list[Any] = []
         self._mask = self._publisher(Image, "~/mask", OUTPUT)
+        self._compressed = self._publisher(CompressedImage, "~/mask/compressed", OUTPUT)
         self._confidence = self._publisher(Image, "~/confidence", OUTPUT) if confidence else None
         self._overlay = self._publisher(Image, "~/overlay", OUTPUT)
         self._route_publisher = self._publisher(String, "~/route", LATCHED)
@@ -58,10 +60,12 @@ class Outputs:
             self._route = segmentation.route
             self._route_publisher.publish(String(data=segmentation.route.value))
         self._image(self._mask, segmentation.labels, "mono8", header)
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(_png(segmentation.labels, header))
         if self._confidence and segmentation.confidence is not None:
             self._image(self._confidence, segmentation.confidence, "mono8", header)
         if self._overlay.get_subscription_count():
-            picture = draw_overlay(segmentation.labels, self._label_set, eo=eo, ir=ir, opacity=self._opacity)
+            picture = draw_overlay(segmentation.labels, self._label_set, eo=eo, ir=ir, opacity=self.opacity)
             self._image(self._overlay, picture, "rgb8", header)
 
     def publish_label_info(self) -> None:
@@ -85,3 +89,11 @@ class Outputs:
         message = Image()
         fill_image(message, pixels, encoding, header)
         publisher.publish(message)
+
+
+def _png(labels: NDArray[Any], header: Any) -> CompressedImage:
+    """As image_transport's compressed plugin writes it, so that its subscribers read it."""
+    _, data = cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    message = CompressedImage(header=header, format="mono8; png compressed ")
+    message.data.frombytes(data.tobytes())
+    return message

@@ -22,31 +22,34 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from csk_ros.inference import CheckpointError, Segmenter, SegmenterError
-from csk_ros.messages import ImageError, read_eo, read_ir
+from csk_ros.inference import CheckpointError, RebuildingSegmenter, Segmenter, SegmenterError
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, PerceptionSettings
-from csk_ros.ros.diagnostics import frames_status, node_status, stream_statuses
+from csk_ros.ros.answerer import Answerer
+from csk_ros.ros.diagnostics import frames_status, node_status, speed_status, stream_statuses
 from csk_ros.ros.image_input import ImageInput
+from csk_ros.ros.monitor import AnswerMonitor, memory
 from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
+from csk_ros.ros.recovery import Recovery
+from csk_ros.ros.refusal_log import RefusalLog
 from csk_ros.ros.synchronizer import FallbackSynchronizer
-from csk_ros.ros.worker import LatestOnlyWorker
+from csk_ros.share import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rclpy.lifecycle import LifecycleState
 
+    from csk_ros.labels import LabelSet
     from csk_ros.modality import Route
-    from csk_ros.perception import Decision, Frame
+    from csk_ros.perception import Decision
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
     TransitionCallbackReturn.ERROR,
 )
-_HOUSEKEEPING_S = 1.0
 _LOG_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.1
 
@@ -77,15 +80,27 @@ class SegmentNode(LifecycleNode):
         super().__init__("segment", **options)
         self.problem = ""
         self.parameters = NodeParameters(self)
-        self._segmenter: Segmenter | None = None
+        self._segmenter: RebuildingSegmenter | None = None
+        self._facts: dict[str, str] = {}
+        self._routes: frozenset[Route] = frozenset()
         self._settings = PerceptionSettings()
         self._outputs: Outputs | None = None
         self._synchronizer: FallbackSynchronizer | None = None
-        self._worker: LatestOnlyWorker[Decision[Any]] | None = None
+        self._answerer: Answerer | None = None
+        self._monitor = AnswerMonitor()
         self._inputs: list[ImageInput] = []
+        self._given_up = ""
+        self._alarm = self.create_guard_condition(self._give_up)
+        self._recovery = Recovery(self, self._recover)
+        self._refusals = RefusalLog(lambda line: self.get_logger().error(line))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._housekeeping = self.create_timer(
-            _HOUSEKEEPING_S, self._keep_house, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            self.parameters.diagnostics_period,
+            self._keep_house,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.parameters.guard(
+            fixed=lambda: self._segmenter is not None, check=self._check_changes, changed=self._apply_changes
         )
 
     @property
@@ -102,25 +117,23 @@ class SegmentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up; a failure names its reason once and leaves the node unconfigured."""
         started = time.monotonic()
+        self._recovery.cancel()
         try:
             self.parameters.check()
-            self._segmenter = self._load_segmenter()
-            self._settings = self._perception_settings(self._segmenter.routes)
+            label_set = self._load()
         except (ParameterError, CheckpointError, SegmenterError, FileNotFoundError) as error:
+            self._segmenter = None
             self.problem = str(error)
             self.get_logger().error(f"cannot configure: {error}")
             return FAILURE
-        self.problem = ""
+        self.problem = self._given_up = ""
         parameters = self.parameters
         self._outputs = Outputs(
-            self,
-            self._segmenter.label_set,
-            confidence=parameters.confidence,
-            opacity=parameters.overlay_opacity,
+            self, label_set, confidence=parameters.confidence, opacity=parameters.overlay_opacity
         )
         self.get_logger().info(
             f"configured in {time.monotonic() - started:.1f} s: {parameters.checkpoint_path()} "
-            f"with {self._segmenter.engine} on {self._segmenter.device}"
+            f"with {self._facts['engine']} on {self._facts['device']}"
         )
         return super().on_configure(state)
 
@@ -128,12 +141,24 @@ class SegmentNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and answer."""
         result = super().on_activate(state)
-        assert self._outputs  # noqa: S101 (configured: the state machine sees to it)
+        assert self._outputs and self._segmenter  # noqa: S101, PT018 (configured: the state machine sees to it)
         self._outputs.publish_label_info()
         self._synchronizer = FallbackSynchronizer(
-            self, self._settings, deliver=self._submit, refuse=self._log_refusal
+            self,
+            self._settings,
+            deliver=self._submit,
+            refuse=self._log_refusal,
+            max_pixels=self.parameters.max_pixels,
         )
-        self._worker = LatestOnlyWorker(self._answer, self._supersede, name="segment-worker")
+        self._monitor = AnswerMonitor()
+        self._answerer = Answerer(
+            self._segmenter,
+            self._outputs,
+            self._synchronizer,
+            refuse=self._log_refusal,
+            give_up=self._ask_to_give_up,
+            logger=self.get_logger(),
+        )
         # EO first: of two frames that arrive together, EO is then known when IR asks for it.
         for modality in (Modality.EO, Modality.IR):
             self._inputs.append(self._subscribe(modality, self._synchronizer))
@@ -142,7 +167,13 @@ class SegmentNode(LifecycleNode):
 
     @_logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and stop; what was in hand is counted as dropped by the shutdown."""
+        """Unsubscribe and stop; what was in hand is counted as dropped.
+
+        When the engine was given up this is where the node turns to its error processing.
+        """
+        if self._given_up:
+            self.get_logger().error(f"engine given up: {self._given_up}")
+            return ERROR
         self._stop()
         return super().on_deactivate(state)
 
@@ -150,11 +181,13 @@ class SegmentNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and its memory."""
         self._release()
+        self.problem = ""
         return super().on_cleanup(state)
 
     @_logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free, from whatever state."""
+        self._recovery.cancel()
         self._stop()
         self._release()
         return super().on_shutdown(state)
@@ -162,14 +195,33 @@ class SegmentNode(LifecycleNode):
     @_logged
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured with everything freed; the reason stays in the diagnostics."""
+        if self._given_up:
+            self.problem = f"engine given up: {self._given_up}"
         self._stop()
         self._release()
+        if self._given_up and self.parameters.auto_recover:
+            self._recovery.schedule()
         return super().on_error(state)
 
     def destroy_node(self) -> None:
         """Stop the worker, then take the node off the graph."""
+        self._recovery.cancel()
         self._stop()
         super().destroy_node()
+
+    def _load(self) -> LabelSet:
+        """Load the network and take what is known of it; returns its classes."""
+        self._segmenter = RebuildingSegmenter(self._load_segmenter, self.parameters.engine_failures)
+        segmenter = self._segmenter.segmenter
+        assert segmenter  # noqa: S101 (just built)
+        self._facts = {
+            "engine": segmenter.engine,
+            "device": segmenter.device,
+            "precision": segmenter.precision,
+        }
+        self._routes = segmenter.routes
+        self._settings = self._perception_settings()
+        return segmenter.label_set
 
     def _load_segmenter(self) -> Segmenter:
         parameters = self.parameters
@@ -185,29 +237,69 @@ class SegmentNode(LifecycleNode):
         segmenter.warm_up()
         return segmenter
 
-    def _perception_settings(self, routes: frozenset[Route]) -> PerceptionSettings:
+    def _perception_settings(self, changes: Mapping[str, Any] | None = None) -> PerceptionSettings:
         """The parameters' settings, held to the routes that the network has."""
-        settings = self.parameters.perception_settings()
-        if settings.route is None and len(routes) == 1:
-            return dataclasses.replace(settings, route=next(iter(routes)))
-        if settings.route and settings.route not in routes:
-            names = ", ".join(sorted(route.value.lower() for route in routes))
-            raise ParameterError(f"parameter 'route' is '{self.parameters.route}': this network runs {names}")
+        settings = self.parameters.perception_settings(changes)
+        if settings.route is None and len(self._routes) == 1:
+            return dataclasses.replace(settings, route=next(iter(self._routes)))
+        if settings.route and settings.route not in self._routes:
+            names = ", ".join(sorted(route.value.lower() for route in self._routes))
+            raise ParameterError(
+                f"parameter 'route' is '{settings.route.value.lower()}': this network runs {names}"
+            )
         return settings
+
+    def _check_changes(self, changes: Mapping[str, Any]) -> None:
+        if self._segmenter:
+            self._perception_settings(changes)
+        else:
+            self.parameters.perception_settings(changes)
+
+    def _apply_changes(self) -> None:
+        """Take over the parameters that may change at any time."""
+        self._housekeeping.timer_period_ns = int(self.parameters.diagnostics_period * 1e9)
+        if not (self._segmenter and self._outputs):
+            return
+        self._settings = self._perception_settings()
+        self._outputs.opacity = self.parameters.overlay_opacity
+        if self._synchronizer:
+            self._synchronizer.configure(self._settings)
 
     def _stop(self) -> None:
         for image_input in self._inputs:
             image_input.close()
         self._inputs.clear()
-        if self._worker and self._synchronizer:
-            self._worker.stop()
-            self._synchronizer.close()
-        self._worker = self._synchronizer = None
+        if self._answerer and self._synchronizer:
+            ended = self._answerer.stop(self.parameters.engine_timeout - self._answerer.busy_s)
+            if not ended:
+                self.get_logger().error("the engine still works on a frame: its thread is left behind")
+                self._segmenter = None
+            self._synchronizer.close(DropCause.SHUTDOWN if ended else DropCause.ENGINE_STUCK)
+            if self.context.ok():
+                self._report()  # the last that is heard of this account
+        self._answerer = self._synchronizer = None
 
     def _release(self) -> None:
         if self._outputs:
             self._outputs.destroy()
+        if self._segmenter:
+            self._segmenter.close()
         self._outputs = self._segmenter = None
+
+    def _ask_to_give_up(self, reason: str) -> None:
+        """From any thread."""
+        self._given_up = reason
+        self._alarm.trigger()
+
+    def _give_up(self) -> None:
+        if self._given_up and self.state == "active":
+            self.trigger_deactivate()
+
+    def _recover(self) -> bool:
+        """Try to be active again; whether that settled it."""
+        if self.state == "unconfigured":
+            self.start()
+        return self.state != "unconfigured"
 
     def _subscribe(self, modality: Modality, synchronizer: FallbackSynchronizer) -> ImageInput:
         compressed = getattr(self.parameters, f"{modality.value}_transport") == "compressed"
@@ -218,69 +310,44 @@ class SegmentNode(LifecycleNode):
         return image_input
 
     def _submit(self, decision: Decision[Any]) -> None:
-        if self._worker:
-            self._worker.submit(decision)
-
-    def _supersede(self, decision: Decision[Any]) -> None:
-        if self._synchronizer:
-            self._synchronizer.dropped(decision, DropCause.SUPERSEDED)
-
-    def _answer(self, decision: Decision[Any]) -> None:
-        """Segment one decision and publish; runs in the worker and reports exactly one outcome."""
-        synchronizer, segmenter, outputs = self._synchronizer, self._segmenter, self._outputs
-        if not (synchronizer and segmenter and outputs):
-            return
-        try:
-            eo = self._read(decision.eo, read_eo)
-            ir = self._read(decision.ir, read_ir)
-            if (ir if decision.ir else eo) is None:
-                synchronizer.dropped(decision, DropCause.UNREADABLE)
-                return
-            segmentation = segmenter.segment(eo=eo, ir=ir)
-            outputs.publish(segmentation, decision.anchor.payload.header, eo=eo, ir=ir)
-        except Exception as error:  # noqa: BLE001 (whatever an engine raises costs one frame, not the node)
-            synchronizer.dropped(decision, DropCause.ENGINE_FAILED)
-            if self.context.ok():
-                self.get_logger().error(
-                    f"{decision.route.value} frame dropped: {type(error).__name__}: {error}",
-                    throttle_duration_sec=_LOG_EVERY_S,
-                )
-        else:
-            synchronizer.answered(decision, route=segmentation.route)
-
-    def _read(self, frame: Frame[Any] | None, read: Callable[[Any], Any]) -> Any:
-        """The pixels of a frame; None where there is none or it cannot be read, which is logged."""
-        if frame is None:
-            return None
-        try:
-            return read(frame.payload)
-        except ImageError as error:
-            self._log_refusal(frame.modality, str(error))
-            return None
+        if self._answerer:
+            self._answerer.submit(decision)
 
     def _log_refusal(self, modality: Modality, reason: str) -> None:
-        self.get_logger().error(
-            f"{modality.value} image refused: {reason}", throttle_duration_sec=_LOG_EVERY_S
-        )
+        self._refusals(modality, reason)
 
     def _keep_house(self) -> None:
-        """Once a second: follow the publishers' QoS, report."""
+        """Follow the publishers' QoS, look after the engine, report."""
         for image_input in self._inputs:
             image_input.follow()
+        if self._answerer and self._answerer.busy_s > self.parameters.engine_timeout:
+            self._given_up = f"no answer for {self._answerer.busy_s:.1f} s"
+            self._give_up()
+        self._report()
+
+    def _report(self) -> None:
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = self._statuses()
+        for status in array.status:  # several nodes share the topic
+            status.name = f"{self.get_fully_qualified_name().lstrip('/')}: {status.name}"
         self._diagnostics.publish(array)
 
     def _statuses(self) -> list[DiagnosticStatus]:
-        segmenter, synchronizer = self._segmenter, self._synchronizer
-        facts = {"checkpoint": self.parameters.checkpoint or "default"}
-        if segmenter:
-            facts |= {"engine": segmenter.engine, "device": segmenter.device}
+        synchronizer = self._synchronizer
+        facts = {"checkpoint": self.parameters.checkpoint or DEFAULT_CHECKPOINT} | memory(
+            self._facts.get("device", "cpu")
+        )
+        if self._segmenter:
+            facts |= self._facts | {"engine_rebuilds": str(self._segmenter.rebuilds)}
         statuses = [node_status(self.state, self.problem, facts)]
         if synchronizer:
-            statuses.append(frames_status(synchronizer.account()))
+            account = synchronizer.account()
+            problem, severe = self._monitor.judge(account, time.monotonic())
+            statuses.append(frames_status(account, problem, severe=severe))
             statuses += stream_statuses(synchronizer.streams())
+        if self._answerer:
+            statuses.append(speed_status(self._answerer.times.take()))
         return statuses
 
 
@@ -303,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if node.parameters.autostart:
             node.start()
         while not interrupted.is_set():
-            executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+            _spin_once(executor, node)
     except ExternalShutdownException:
         pass  # somebody shut the context down
     finally:
@@ -312,6 +379,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rclpy.try_shutdown()
         _on_signals(signal.SIG_IGN)
     return 0
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: SegmentNode) -> None:
+    """Run what is due; an error in one callback is logged and ends nothing else."""
+    try:
+        executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+    except ExternalShutdownException:
+        raise
+    except Exception:  # noqa: BLE001 (whatever it is, a robot wants the next frame)
+        node.get_logger().error(
+            f"error in a callback:\n{traceback.format_exc()}", throttle_duration_sec=_LOG_EVERY_S
+        )
 
 
 def _on_signals(handler: Any) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
-from csk_ros.messages import ImageError, check_image, stamp_to_ns
+from csk_ros.messages import MAX_PIXELS, ImageError, check_header, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
+from csk_ros.ros.looking import Looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from csk_ros.modality import Route
-    from csk_ros.perception import Account, Decision, StreamReport
+    from csk_ros.perception import Account, Decision, Fault, StreamReport
 
 
 class FallbackSynchronizer(SimpleFilter):
@@ -27,14 +28,16 @@ class FallbackSynchronizer(SimpleFilter):
 
     Callbacks get ``(eo | None, ir | None, route)``. Inputs behave as ``message_filters.Subscriber``; their
     callbacks and the node's timers must run in one thread (one callback group). Outcomes may be reported
-    from any thread.
+    from any thread. Each image is looked at as it arrives; a stream that turns unusable, or usable again, is
+    logged once with the reason.
 
     Args:
-        node: runs the steady timer that releases frames whose partner did not come.
+        node: runs the steady timer that releases frames whose partner did not come, and logs.
         settings: what pairing goes by.
         deliver: called with each :class:`Decision` in place of the callbacks; who passes it reports each
             outcome with :meth:`answered` or :meth:`dropped`.
         refuse: called with the modality and the reason of a message that cannot be an image.
+        max_pixels: largest image that is taken.
     """
 
     def __init__(
@@ -44,10 +47,13 @@ class FallbackSynchronizer(SimpleFilter):
         *,
         deliver: Callable[[Decision[Any]], None] | None = None,
         refuse: Callable[[Modality, str], None] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
         self._node = node
         self._perception: Perception[Any] = Perception(settings or PerceptionSettings())
+        self._lookers = {modality: Looker(max_pixels) for modality in Modality}
+        self._faults: dict[Modality, Fault | None] = dict.fromkeys(Modality)
         self._lock = threading.Lock()
         self._deliver = deliver or self._signal
         self._refuse = refuse
@@ -79,26 +85,43 @@ class FallbackSynchronizer(SimpleFilter):
             now = time.monotonic_ns()
             return {modality: self._perception.stream(modality, now) for modality in Modality}
 
-    def close(self) -> Account:
-        """Stop; frames that still wait are counted as dropped by the shutdown. Returns the final account."""
+    def configure(self, settings: PerceptionSettings) -> None:
+        """Go by other settings from now on; frames that wait are decided first."""
+        with self._lock:
+            decisions = self._perception.configure(settings, time.monotonic_ns())
+        self._hand_over(decisions)
+
+    def close(self, cause: DropCause = DropCause.SHUTDOWN) -> Account:
+        """Stop; frames that still wait are counted as dropped. Returns the final account."""
         self._node.destroy_timer(self._timer)
         with self._lock:
-            return self._perception.shutdown()
+            return self._perception.shutdown(cause)
 
     def _arrive(self, message: Any, modality: Modality) -> None:
         now = time.monotonic_ns()
         try:
-            check_image(message)
+            check_header(message.header)
+            look = self._lookers[modality].look(message)
         except ImageError as error:
             with self._lock:
-                self._perception.refused(modality)
+                decisions = self._perception.refused(modality, now)
             if self._refuse:
                 self._refuse(modality, str(error))
-            return
-        frame = Frame(modality, stamp_to_ns(message.header.stamp), now, message)
-        with self._lock:
-            decisions = self._perception.arrive(frame)
+        else:
+            frame = Frame(modality, stamp_to_ns(message.header.stamp), now, message, look)
+            with self._lock:
+                decisions = self._perception.arrive(frame)
+        self._log_switch(modality)
         self._hand_over(decisions)
+
+    def _log_switch(self, modality: Modality) -> None:
+        with self._lock:
+            fault = self._perception.fault(modality)
+        before, self._faults[modality] = self._faults[modality], fault
+        if fault and not before:
+            self._node.get_logger().warning(f"{modality.value} unusable: {fault.value}")
+        elif before and not fault:
+            self._node.get_logger().info(f"{modality.value} usable again")
 
     def _wake(self) -> None:
         with self._lock:

@@ -46,7 +46,10 @@ def read_settings(config: str, changes: Sequence[str]) -> tuple[TrainSettings, b
     parser.add_class_arguments(TrainSettings)
     if any(change.partition("=")[0] == "--base" for change in changes):
         raise ValueError("--base: a base stands in a file; --config FILE reads a further file")
-    files = [f"--config={file}" for file in _with_bases(Path(config))]
+    layers = _with_bases(Path(config))
+    for layer in layers:
+        _refuse_code(read_document(layer), TrainSettings, str(layer))
+    files = [f"--config={file}" for file in layers]
     try:
         parsed = parser.parse_args([*files, *changes])
     except ArgumentError as error:
@@ -102,12 +105,27 @@ def parse_document(kind: type[_Kind], document: Mapping[str, Any], source: str) 
     for key in document:
         if key not in known:  # jsonargparse overlooks it if its value is empty
             raise ValueError(f"{source}: there is no key {key!r}, only {', '.join(known)}")
+    _refuse_code(document, kind, source)
     try:
         parsed: _Kind = _parsed(kind, json.dumps(document, default=str))  # type: ignore[arg-type]  # classes are hashable
     except (ArgumentError, ValueError) as error:
         text = error.message if isinstance(error, ArgumentError) else str(error)
         raise ValueError(f"{source}: {' '.join(text.split())}") from error
     return parsed
+
+
+def _refuse_code(value: Any, kind: type | None, source: str) -> None:
+    """Refuse what jsonargparse would import: a ``class_path``, or a dotted name in place of a section."""
+    if isinstance(value, list):
+        for entry in value:
+            _refuse_code(entry, None, source)
+    if not isinstance(value, dict):
+        return
+    for key, entry in value.items():
+        section = _section(kind, key)
+        if key == "class_path" or (section and isinstance(entry, str)):
+            raise ValueError(f"{source}: {key}: {entry!r} names code, and settings hold values only")
+        _refuse_code(entry, section, source)
 
 
 @cache  # jsonargparse takes a tenth of a second, and a comparison asks for the same settings often

@@ -6,6 +6,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +66,8 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     Raises:
         FileExistsError: the run folder exists and the run is not resumed.
         FileNotFoundError: nothing to resume from, or a file that the settings name is missing.
-        ValueError: settings that do not fit together, or data that cannot be trained on.
+        ValueError: settings that do not fit together, data that cannot be trained on, or a file to resume
+            from that holds code.
     """
     folder = Path(settings.output)
     last = _claim(folder, resume=resume)
@@ -110,7 +112,10 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
         _hush_lightning()
         draw = DrawSamples(folder / "samples", samples.val_samples, settings.loop.overlays)
         trainer = _trainer(settings, folder, [draw, *_callbacks(settings, folder, export, stop)])
-        trainer.fit(module, samples, ckpt_path=last, weights_only=True)
+        try:
+            trainer.fit(module, samples, ckpt_path=last, weights_only=True)
+        except UnpicklingError as error:
+            raise ValueError(f"{last} is no file to resume from: it holds more than weights") from error
     best = folder / "best.safetensors"
     file = best if best.exists() else folder / "last.safetensors"
     if not stop.interrupted and is_main_process():

@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("bag", "compare", "demo", "evaluate", "train"):
+    for command in ("bag", "compare", "demo", "doctor", "evaluate", "train"):
         assert command in done.stdout
 
 
@@ -58,6 +58,8 @@ def test_version(capsys):
         (["evaluate"], "checkpoint"),
         (["evaluate", "--checkpoint", "a", "--data", "b", "--out", "c", "--limit", "few"], "limit"),
         (["demo", "--rate", "fast"], "rate"),
+        (["doctor", "--seconds", "long"], "seconds"),
+        (["doctor", "--eo-transport", "telepathy"], "telepathy"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(arguments, reason, capsys):
@@ -68,7 +70,7 @@ def test_wrong_arguments_are_usage_errors(arguments, reason, capsys):
 
 
 def test_a_missing_extra_is_named_with_the_way_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
     for module in [name for name in sys.modules if name.startswith("csk_ros.replay.")]:
         monkeypatch.delitem(sys.modules, module)
     assert main(["bag", "info", "some_bag"]) == 1
@@ -106,7 +108,16 @@ def test_interrupt(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [["bag", "make"], ["bag", "info"], ["compare"], ["data", "check"], ["demo"], ["evaluate"], ["train"]],
+    [
+        ["bag", "make"],
+        ["bag", "info"],
+        ["compare"],
+        ["data", "check"],
+        ["demo"],
+        ["doctor"],
+        ["evaluate"],
+        ["train"],
+    ],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -176,10 +177,58 @@ def test_bfloat16_only_where_the_cpu_has_it(checkpoint):
 
 
 @installed
+def test_an_engine_built_anew_traces_only_what_is_new(checkpoint, monkeypatch):
+    """Torch never frees what it has traced, and a node may build its engine anew for years."""
+    traced, trace = [], torch.jit.trace
+    monkeypatch.setattr(torch.jit, "trace", lambda *args, **more: traced.append(1) or trace(*args, **more))
+    size = (48, 32)
+    images = _images(Route.IR_ONLY, size, "noise")
+    first = OpenVINOEngine(checkpoint, CPU).logits(images).clone()
+    assert len(traced) == len(Route)
+    assert torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
+    assert len(traced) == len(Route)
+    torch.manual_seed(1)
+    other = _checkpoint()
+    with torch.no_grad():
+        next(other.network.parameters()).mul_(2)
+    _agree(other, OpenVINOEngine(other, CPU), Route.IR_ONLY, size)
+    assert len(traced) == 2 * len(Route)
+
+
+_FREED_ELSEWHERE = """
+import gc, os, signal, sys, threading
+import torch
+from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
+from csk_ros.labels import MFNET
+from csk_ros.modality import Modality
+from csk_ros.network import Checkpoint, DEFAULT_NORMALISATION, build_network
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
+checkpoint = Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
+engines = [OpenVINOEngine(checkpoint, torch.device("cpu"), threads=1)]
+engines[0].logits({Modality.IR: torch.zeros(1, 1, 32, 32)})
+thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@installed
+def test_a_signal_finds_its_stack_after_an_engine_was_freed_in_another_thread():
+    """OpenVINO's CPU plugin gives its thread a stack for signals and takes it away where it is destroyed."""
+    command = [sys.executable, "-c", _FREED_ELSEWHERE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+@installed
 def test_what_cannot_be_converted_is_one_line():
     class Odd(torch.nn.Module):
         routes = frozenset({Route.IR_ONLY})
         num_classes = 9
+        architecture: ClassVar = {"name": "odd", "arguments": {}}
 
         def forward(self, *, ir):
             return torch.linalg.eigvals(ir).real

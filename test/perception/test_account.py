@@ -75,8 +75,8 @@ def test_an_outcome_is_told_once():
 
 def test_refused_messages_are_counted_and_keep_nothing_alive():
     perception = Perception(start_ns=0)
-    perception.refused(EO)
-    perception.refused(EO, DropCause.DUPLICATE)
+    perception.refused(EO, 1000 * MS)
+    perception.refused(EO, 1001 * MS, DropCause.DUPLICATE)
     eo = perception.account.streams[EO]
     assert (eo.received, eo.refused) == (2, {DropCause.UNREADABLE: 1, DropCause.DUPLICATE: 1})
     assert lone_decision(perception).reason is Reason.EO_ABSENT

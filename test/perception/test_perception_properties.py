@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csk_ros.modality import Route
-from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings, Reason, StreamState
+from csk_ros.perception import (
+    ContentSettings,
+    DropCause,
+    Frame,
+    Look,
+    Perception,
+    PerceptionSettings,
+    Reason,
+    StreamState,
+)
 
 SETTINGS = st.builds(
     PerceptionSettings,
@@ -19,17 +28,28 @@ SETTINGS = st.builds(
     eo_buffer=st.sampled_from([1, 3, 32]),
     max_waiting=st.sampled_from([1, 4, 32]),
     route=st.sampled_from([None, None, None, *Route]),
+    eo_content=st.deferred(lambda: CONTENT),
+    ir_content=st.deferred(lambda: CONTENT),
 )
 
-# One event: which stream, time since the last event, stamp against arrival, and what is odd about it.
+# One event: which stream, time since the last event, stamp against arrival, what is odd about it, and what
+# the image shows.
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from([EO, IR]),
         st.sampled_from([0, 1, 4, 16, 33, 34, 100, 400, 3000]),
         st.integers(-60, 5),
         st.sampled_from(["plain"] * 8 + ["loop", "leap", "zero", "repeat", "refused"]),
+        st.sampled_from(["new", "new", "nothing", "same", "same", "black", "black", "unseen"]),
     ),
     max_size=80,
+)
+CONTENT = st.builds(
+    ContentSettings,
+    frozen_frames=st.sampled_from([0, 1, 2, 5]),
+    dark=st.just(16),
+    bad_frames=st.sampled_from([0, 1, 3]),
+    good_frames=st.integers(1, 4),
 )
 
 
@@ -54,13 +74,21 @@ def cameras(draw):
 def stamped(events):
     """Frames for the drawn events, with their number as payload; None stands for a refused message."""
     now, shift, last = 10 * SECOND, 0, {}
-    for number, (modality, wait, offset, kind) in enumerate(events):
+    for number, (modality, wait, offset, kind, shown) in enumerate(events):
         now += wait * MS
         shift += {"loop": -2 * SECOND, "leap": 5 * SECOND}.get(kind, 0)
         stamp = last.get(modality, 1) if kind == "repeat" else now + shift + offset * MS
         stamp = 0 if kind == "zero" else stamp
         last[modality] = stamp
-        yield modality, now, None if kind == "refused" else Frame(modality, stamp, now, number)
+        one = Frame(modality, stamp, now, number, look_at(number, shown))
+        yield modality, now, None if kind == "refused" else one
+
+
+def look_at(number, shown):
+    return {
+        "new": Look(number, 20, 200), "nothing": None, "same": Look(-1, 20, 200),
+        "black": Look(number, 0, 5), "unseen": Look(number),
+    }[shown]  # fmt: skip
 
 
 class Watch(Drive):
@@ -99,13 +127,17 @@ def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
     for modality, now, one in stamped(events):
         if one is None:
             refused += 1
-            watch.perception.refused(modality)
+            watch.until(now)
+            watch.decisions += watch.perception.refused(modality, now)
             continue
         watch.until(now)
         stale = watch.perception.stream(EO, now)
-        new = watch.perception.arrive(one)
-        watch.decisions += new
-        if modality is IR and stale and stale.state in (StreamState.STALE, StreamState.RETURNING):
+        set_aside = watch.perception.account.streams[IR].unusable
+        watch.decisions += watch.perception.arrive(one)
+        if watch.perception.account.streams[IR].unusable > set_aside:
+            assert watch.perception.stream(EO, now).state is StreamState.ALIVE
+        useless = (StreamState.STALE, StreamState.RETURNING, StreamState.UNUSABLE)
+        if modality is IR and chosen.route is None and stale and stale.state in useless:
             assert watch.perception.account.waiting == 0
         watch.check(chosen)
     decisions = watch.finish()
@@ -120,24 +152,69 @@ def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
     assert sum(sum(stream.refused.values()) for stream in account.streams.values()) == refused
     if chosen.route is not Route.EO_ONLY:
         ir_frames = sum(one is not None and one.modality is IR for _, _, one in stamped(events))
-        assert account.streams[IR].anchors == ir_frames
+        assert account.streams[IR].anchors + account.streams[IR].unusable == ir_frames
+    if chosen.route is not None:
+        assert account.streams[IR].unusable == account.streams[EO].unusable == 0
 
 
 @given(EVENTS, SETTINGS, st.lists(st.integers(0, 8_000), max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_decisions_do_not_hang_on_when_advance_is_called(events, chosen, extra_ms):
     """Only punctuality does: late or additional calls change no pair, no route, no reason."""
-    frames = [one for _, _, one in stamped(events) if one is not None]
-    punctual = Drive(Perception(chosen, start_ns=10 * SECOND)).feed(frames).finish()
+    punctual = Drive(Perception(chosen, start_ns=10 * SECOND))
+    for modality, now, one in stamped(events):
+        punctual.until(now)
+        punctual.decisions += tell(punctual.perception, modality, now, one)
     careless = Perception(chosen, start_ns=10 * SECOND)
     calls = sorted(10 * SECOND + wait * MS for wait in extra_ms)
     decisions = []
-    for one in frames:
-        while calls and calls[0] < one.arrival_ns:
+    for modality, now, one in stamped(events):
+        while calls and calls[0] < now:
             decisions += careless.advance(calls.pop(0))
-        decisions += careless.arrive(one)
+        decisions += tell(careless, modality, now, one)
     decisions += careless.advance(10**15)
-    assert outcomes(decisions) == outcomes(punctual)
+    assert outcomes(decisions) == outcomes(punctual.finish())
+
+
+def tell(perception, modality, now, one):
+    return perception.refused(modality, now) if one is None else perception.arrive(one)
+
+
+@given(EVENTS, SETTINGS)
+@settings(max_examples=200, deadline=None)
+def test_a_stream_turns_unusable_and_back_no_faster_than_the_frames_asked_for(events, chosen):
+    perception = Perception(chosen)
+    messages = dict.fromkeys((EO, IR), 0)
+    switched = dict.fromkeys((EO, IR), 0)
+    for modality, now, one in stamped(events):
+        other = IR if modality is EO else EO
+        before = {either: perception.fault(either) for either in (EO, IR)}
+        tell(perception, modality, now, one)
+        messages[modality] += 1
+        assert perception.fault(other) is before[other]
+        fault = perception.fault(modality)
+        if bool(fault) is not bool(before[modality]):
+            content = chosen.eo_content if modality is EO else chosen.ir_content
+            limits = [content.frozen_frames, content.bad_frames] if fault else [content.good_frames]
+            assert messages[modality] - switched[modality] >= min(limit for limit in limits if limit)
+            switched[modality] = messages[modality]
+
+
+@given(EVENTS, SETTINGS.filter(lambda chosen: chosen.route is None))
+@settings(max_examples=150, deadline=None)
+def test_whatever_was_shown_good_frames_bring_the_fused_route_back(events, chosen):
+    driven = Drive(Perception(chosen))
+    for modality, now, one in stamped(events):
+        driven.until(now)
+        driven.decisions += tell(driven.perception, modality, now, one)
+    start = driven.perception._now_ns + 5 * SECOND
+    for number in range(40):
+        for modality, offset in ((EO, -chosen.eo_offset_ns), (IR, 0)):
+            now = start + number * 33 * MS
+            good = Frame(modality, 10**6 * SECOND + now + offset, now, None, Look(10**6 + number, 20, 200))
+            driven.feed([good])
+    assert driven.finish()[-1].reason is Reason.PAIRED
+    assert driven.perception.account.balanced
 
 
 @given(cameras(), SETTINGS.filter(lambda chosen: chosen.route is None and chosen.eo_buffer == 32))

@@ -55,6 +55,6 @@ def start(peer, checkpoint):
         return node
 
     yield run
+    peer.stop()
     for node in nodes:
-        peer.executor.remove_node(node)
         node.destroy_node()

@@ -25,8 +25,9 @@ LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class Peer:
     """Publishes images, collects what the node under test publishes, and spins both."""
 
-    def __init__(self, qos=RELIABLE):
-        self.node = rclpy.create_node("peer")
+    def __init__(self, qos=RELIABLE, namespace=""):
+        self.node = rclpy.create_node("peer", namespace=namespace)
+        self.prefix = f"{namespace}/segment: ".lstrip("/")
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.heard = defaultdict(list)
@@ -46,9 +47,9 @@ class Peer:
         channels = 3 if name == "eo" else 1
         shape = (HEIGHT, WIDTH, 3) if channels == 3 else (HEIGHT, WIDTH)
         message = Image()
-        header = Header(frame_id=f"{name}_camera")
+        header = Header(frame_id=f"{self.prefix.partition('segment')[0]}{name}_camera")
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        pixels = np.random.default_rng(stamp_ns % 1000).integers(0, 255, shape, dtype=np.uint8)
+        pixels = np.random.default_rng(stamp_ns).integers(0, 255, shape, dtype=np.uint8)
         fill_image(message, pixels, "rgb8" if channels == 3 else "mono8", header)
         for field, value in changes.items():
             setattr(message, field, value)
@@ -64,7 +65,7 @@ class Peer:
         """The latest diagnostics of a name: (level, message, values)."""
         for array in reversed(self.heard["/diagnostics"]):
             for status in array.status:
-                if status.name == f"segment: {name}":
+                if status.name == self.prefix + name:
                     return status.level, status.message, {v.key: v.value for v in status.values}
         return None
 
@@ -82,7 +83,12 @@ class Peer:
     def connected(self):
         return all(camera.get_subscription_count() for camera in self.cameras.values())
 
+    def stop(self):
+        """Stop spinning, so that nodes can be destroyed without the executor being in the middle of them."""
+        if self.thread.is_alive():
+            self.executor.shutdown()
+            self.thread.join()
+
     def close(self):
-        self.executor.shutdown()
-        self.thread.join()
+        self.stop()
         self.node.destroy_node()

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -97,12 +98,26 @@ def test_overlay_and_confidence(peer, start):
     assert peer.heard["segment/confidence"][0].encoding == "mono8"
 
 
+def test_masks_come_as_png_too_when_somebody_listens(peer, start):
+    peer.listen(CompressedImage, "segment/mask/compressed", 10)
+    start()
+    peer.wait_for(lambda: play(peer, 2) and peer.heard["segment/mask/compressed"])
+    png = peer.heard["segment/mask/compressed"][-1]
+    assert png.format == "mono8; png compressed "
+    stamp = png.header.stamp
+    peer.wait_for(lambda: any(mask.header.stamp == stamp for mask in peer.masks()))
+    mask = next(mask for mask in peer.masks() if mask.header.stamp == stamp)
+    pixels = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels.tobytes() == bytes(mask.data)
+
+
 def test_compressed_images_are_read_and_broken_ones_refused(peer, start):
     cameras = {
         name: peer.node.create_publisher(CompressedImage, f"{name}/image/compressed", 10)
         for name in ("eo", "ir")
     }
-    pixels = {"eo": np.zeros((HEIGHT, WIDTH, 3), np.uint8), "ir": np.zeros((HEIGHT, WIDTH), np.uint16)}
+    rng = np.random.default_rng(0)
+    kinds = {"eo": ((HEIGHT, WIDTH, 3), np.uint8), "ir": ((HEIGHT, WIDTH), np.uint16)}
     node = start(active=False, eo_transport="compressed", ir_transport="compressed")
     node.start()
     assert node.state == "active"
@@ -110,15 +125,17 @@ def test_compressed_images_are_read_and_broken_ones_refused(peer, start):
     for n in range(10):
         stamp = START + n * PERIOD
         for name, camera in cameras.items():
-            data = cv2.imencode(".png", pixels[name])[1].tobytes() if n < 5 or name == "eo" else b"broken"
+            pixels = rng.integers(0, 255, kinds[name][0]).astype(kinds[name][1])
+            broken = name == "ir" and n in (5, 7)  # apart: together they would hand the anchor to EO
+            data = b"broken" if broken else cv2.imencode(".png", pixels)[1].tobytes()
             message = CompressedImage(format="png", data=data)
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
             camera.publish(message)
         time.sleep(PERIOD / 1e9)
     peer.wait_for(settled(peer, 10))
-    assert peer.count("dropped_unreadable") > 0
+    assert peer.count("dropped_unreadable") == 2
     assert peer.count("answered_fused") > 0
-    assert peer.count("answered") + peer.count("dropped_unreadable") + peer.count("dropped_superseded") == 10
+    assert peer.count("answered") + peer.count("dropped_superseded") == 8
 
 
 def test_truncated_checkpoint_fails_configure_with_the_reason(peer, start, checkpoint, tmp_path):
@@ -162,20 +179,73 @@ def test_a_device_that_refuses_fails_configure_in_one_line(start, monkeypatch):
     assert re.fullmatch(r"torch on cpu cannot run \w+ at 480x640: out of memory\.", node.problem)
 
 
-def test_an_engine_that_fails_costs_frames_not_the_node(peer, start, monkeypatch):
-    start()
+def fail(*_):
+    raise RuntimeError("the engine is broken")
 
-    def fail(*_):
-        raise RuntimeError("the engine is broken")
 
+def test_an_engine_that_fails_once_costs_a_frame_and_is_built_anew(peer, start, monkeypatch):
+    node = start()
     with monkeypatch.context() as broken:
         broken.setattr(TorchEngine, "logits", fail)
-        play(peer, 5)
-        peer.wait_for(settled(peer, 5))
-    assert peer.count("dropped_engine_failed") > 0
-    assert not peer.masks()
-    play(peer, 5, first=5)
+        play(peer, 1)
+        peer.wait_for(settled(peer, 1))
+    assert peer.count("dropped_engine_failed") == 1
+    play(peer, 5, first=1)
     peer.wait_for(peer.masks)
+    peer.wait_for(lambda: peer.status("node")[2]["engine_rebuilds"] == "1")
+    assert node.state == "active"
+
+
+def test_an_engine_that_fails_for_good_is_given_up_and_comes_back_by_itself(peer, start, monkeypatch):
+    node = start(engine_failures=2, diagnostics_period=0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr(TorchEngine, "logits", fail)
+        play(peer, 20)
+        peer.wait_for(lambda: node.state == "unconfigured")
+        peer.wait_for(lambda: "the engine is broken" in peer.status("node")[1])
+        assert peer.status("node")[0] == b"\x02"
+        time.sleep(1.5)  # one attempt to recover, in vain
+        assert node.state != "active"
+    peer.wait_for(lambda: node.state == "active", timeout=30)
+    peer.wait_for(peer.connected)
+    peer.wait_for(lambda: play(peer, 2) and peer.masks())
+    peer.wait_for(lambda: peer.status("node")[:2] == (b"\x00", "active"))
+
+
+def test_an_engine_that_hangs_is_given_up_and_stays_so_if_told_to(peer, start, monkeypatch):
+    go_on = threading.Event()
+    node = start(engine_timeout=0.5, auto_recover=False, diagnostics_period=0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr(TorchEngine, "logits", lambda *_: go_on.wait(60))
+        play(peer, 5)
+        peer.wait_for(lambda: node.state == "unconfigured")
+    peer.wait_for(lambda: re.search(r"engine given up: no answer for \d\.\d s", peer.status("node")[1]))
+    go_on.set()
+    node.start()
+    assert node.state == "active"
+    peer.wait_for(peer.connected)
+    peer.wait_for(lambda: play(peer, 2) and peer.masks())
+
+
+def test_diagnostics_tell_where_the_time_goes_and_what_it_costs(peer, start):
+    start(diagnostics_period=0.5)
+    play(peer, 20)
+    peer.wait_for(settled(peer, 20))
+    values = [
+        {value.key: value.value for value in entry.values}
+        for array in peer.heard["/diagnostics"]
+        for entry in array.status
+        if entry.name == "segment: speed" and entry.values
+    ]
+    stages = ("wait", "slot", "read", "prepare", "network", "answer", "publish")
+    assert set(values[0]) == {f"{stage}_{name}_ms" for stage in stages for name in ("p50", "p95", "p99")}
+    assert float(values[0]["network_p50_ms"]) > 0
+    node = peer.status("node")[2]
+    assert (node["engine"], node["device"], node["precision"]) == ("torch", "cpu", "float32")
+    assert float(node["memory_mib"]) > 50
+    frames = peer.status("frames")[2]
+    shares = [float(value) for key, value in frames.items() if key.startswith("share_")]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
 
 
 def test_a_thermal_only_network_never_waits_for_the_optical_stream(peer, start, tmp_path):
@@ -230,6 +300,54 @@ def test_lifecycle_services_bring_it_round_twice(peer, start):
         assert node.state == "unconfigured"
 
 
+def set_parameters(node, **values):
+    return node.set_parameters_atomically([Parameter(name, value=value) for name, value in values.items()])
+
+
+def test_what_can_change_changes_while_frames_come(peer, start):
+    node = start()
+    play(peer, 10)
+    peer.wait_for(lambda: peer.routes()[-1:] == ["FUSED"])
+    assert set_parameters(node, route="ir_only", slop=0.02, overlay_opacity=0.9, eo_dark=3).successful
+    assert node._settings.eo_content.dark == 3
+    assert node._settings.slop_ns == 20_000_000
+    assert node._outputs.opacity == 0.9
+    play(peer, 10, first=10)
+    peer.wait_for(lambda: peer.routes()[-1:] == ["IR_ONLY"])
+    assert set_parameters(node, route="auto").successful
+    play(peer, 20, first=20)
+    peer.wait_for(lambda: peer.routes()[-1:] == ["FUSED"])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"engine": "torch"}, "parameter 'engine' is read at configure: deactivate and clean up the node"),
+        ({"route": "sideways"}, "parameter 'route' is 'sideways': use auto or fused or ir_only or eo_only"),
+        ({"autostart": True}, "read-only"),
+        ({"overlay_opacity": 1.5}, "range"),
+        ({"slop": 0.01, "threads": 2}, "'threads' is read at configure"),
+    ],
+    ids=["engine", "choice", "read-only", "range", "one of two"],
+)
+def test_a_change_that_cannot_be_is_refused_with_the_reason(start, values, reason):
+    node = start()
+    result = set_parameters(node, **values)
+    assert not result.successful
+    assert reason in result.reason
+    assert node._settings.slop_ns == 50_000_000
+
+
+def test_a_route_that_the_network_lacks_cannot_be_set(start, tmp_path):
+    path = tmp_path / "thermal.safetensors"
+    network = build_network("single", num_classes=len(MFNET), modality="ir")
+    save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    node = start(checkpoint=str(path))
+    assert set_parameters(node, route="eo_only").reason == (
+        "parameter 'route' is 'eo_only': this network runs ir_only"
+    )
+
+
 def test_subscribes_as_the_weakest_publisher_offers(peer, start):
     node = start()
     eo, ir = node._inputs
@@ -276,3 +394,20 @@ def test_process_refuses_a_parameter_of_the_wrong_type_in_one_line():
     assert process.returncode == 1
     assert "parameter 'slop'" in output
     assert "Traceback" not in output
+
+
+def test_process_survives_a_transition_that_cannot_be(peer, checkpoint):
+    process = run_node("-r", "__ns:=/alone", "-p", f"checkpoint:={checkpoint}", "-p", "engine:=torch")
+    client = peer.node.create_client(ChangeState, "alone/segment/change_state")
+    try:
+        assert client.wait_for_service(timeout_sec=60)
+        client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+            peer.wait_for(future.done, timeout=60)
+            assert future.result().success
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Transition is not registered" in output

@@ -20,15 +20,15 @@ def test_only_the_newest_waits_and_every_item_has_one_fate():
     for item in (1, 2, 3):
         worker.submit(item)
     assert superseded == [1, 2]
-    stopped = []
-    stopper = threading.Thread(target=lambda: stopped.extend(worker.stop()))
-    stopper.start()
+    assert not worker.stop(patience_s=0.01)
+    assert worker.busy_s > 0
     go_on.set()
-    stopper.join(5)
-    assert sorted(done + superseded + stopped) == [0, 1, 2, 3]
+    assert worker.stop(5)
+    assert worker.busy_s == 0
+    assert (superseded, done) == ([1, 2], [0])  # 3 waited
 
 
 def test_stop_without_work_ends_the_thread():
     worker = LatestOnlyWorker(lambda _item: None, lambda _item: None, name="idle-worker")
-    assert worker.stop() == []
+    assert worker.stop()
     assert not any(thread.name == "idle-worker" for thread in threading.enumerate())

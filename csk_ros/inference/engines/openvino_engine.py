@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import sys
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,11 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from csk_ros.network import Checkpoint
+    from csk_ros.network import Checkpoint, Network
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 KEPT_SIZES = 4
 """Sizes whose compiled models are kept, the latest used."""
+
+_KEPT_CONVERSIONS = 3 * KEPT_SIZES
+_conversions: OrderedDict[tuple[str, Route, tuple[int, int]], Any] = OrderedDict()
+"""Models by network, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
 
 
 class OpenVINOEngine(Engine):
@@ -69,7 +76,7 @@ class OpenVINOEngine(Engine):
                 f"engine openvino is not installed ({error}): pip install 'csk_ros[openvino]'"
             ) from error
         self.device = device
-        self._core = self._openvino.Core()
+        self._core = _core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
@@ -85,6 +92,7 @@ class OpenVINOEngine(Engine):
         if threads is not None:
             torch.set_num_threads(1)
         self._network = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
+        self._fingerprint = _fingerprint(checkpoint.network)
         self._requests: OrderedDict[tuple[int, int], dict[Route, Any]] = OrderedDict()
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
@@ -114,13 +122,22 @@ class OpenVINOEngine(Engine):
     def _compile(self, route: Route, size: tuple[int, int]) -> Any:
         failures = self._openvino.frontend
         try:
-            compiled = self._core.compile_model(self._convert(route, size), "CPU", self._settings)
+            compiled = self._core.compile_model(self._converted(route, size), "CPU", self._settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {route.value} at {size[0]}x{size[1]}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
         return compiled.create_infer_request()
+
+    def _converted(self, route: Route, size: tuple[int, int]) -> Any:
+        key = (self._fingerprint, route, size)
+        if key not in _conversions:
+            _conversions[key] = self._convert(route, size)
+        _conversions.move_to_end(key)
+        while len(_conversions) > _KEPT_CONVERSIONS:
+            _conversions.popitem(last=False)
+        return _conversions[key]
 
     def _convert(self, route: Route, size: tuple[int, int]) -> Any:
         examples = tuple(torch.zeros(1, CHANNELS[modality], *size) for modality in route.modalities)
@@ -136,6 +153,24 @@ class OpenVINOEngine(Engine):
             traced = torch.jit.trace(by_position, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
             shapes = [list(example.shape) for example in examples]
             return self._openvino.convert_model(traced, example_input=examples, input=shapes)
+
+
+@cache
+def _core() -> Any:
+    """The process's only ``Core``, which nobody frees.
+
+    With the last one goes the CPU plugin, and with that the stack for signals that it has given to the thread
+    where it was loaded; freed in another thread, the next signal kills the process.
+    """
+    return import_openvino().Core()
+
+
+def _fingerprint(network: Network) -> str:
+    """Of architecture and weights: equal for networks that answer alike."""
+    digest = hashlib.sha256(json.dumps(network.architecture, sort_keys=True).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager
