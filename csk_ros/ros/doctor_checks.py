@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from csk_ros.ros.doctor_facts import Finding, Level
-from csk_ros.ros.doctor_machine import PROFILE_VARIABLES
+from csk_ros.ros.doctor_machine import PROFILE_VARIABLES, SHARED_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ DEFAULT_SEGMENT = 512 * 1024
 WHAT_TAKES_THE_CPU = "ps -eo pcpu,pid,comm --sort=-pcpu | head -5"
 
 _PARAMETERS_FILE = "python3 -c 'from csk_ros.share import *; print(share_path(\"config/segment.yaml\"))'"
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (its free space is looked at; nothing is written there)
 _LEAST_SHM = 64_000_000
 _ARRIVED_SHARE = 0.95
 _SPARE_SHARE = 0.25
@@ -180,7 +179,7 @@ def check_transport(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             WARN,
             "transport.shm",
-            f"{_SHARED_MEMORY} has {machine.shm_free_bytes / 1e6:.0f} MB left; with "
+            f"{SHARED_MEMORY} has {machine.shm_free_bytes / 1e6:.0f} MB left; with "
             "config/fastdds.xml each process takes 35",
             "fastdds shm clean",
             "removes leftovers; in a container: docker run --shm-size=512m",

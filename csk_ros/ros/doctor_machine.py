@@ -20,7 +20,7 @@ _VARIABLES = (
     *PROFILE_VARIABLES,
 )  # fmt: skip
 _SAMPLE_S = 0.5
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (its free space is looked at; nothing is written there)
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (its free space is looked at; nothing is written there)
 
 
 def observe_machine() -> Machine:
@@ -32,7 +32,7 @@ def observe_machine() -> Machine:
     return Machine(
         cores=cores,
         idle_cores=round(min(cores, _idle_cores(_SAMPLE_S)), 2),
-        shm_free_bytes=shutil.disk_usage(_SHARED_MEMORY).free if Path(_SHARED_MEMORY).is_dir() else None,
+        shm_free_bytes=shutil.disk_usage(SHARED_MEMORY).free if Path(SHARED_MEMORY).is_dir() else None,
         environment=environment,
         distributions=sorted(path.parent.name for path in Path("/opt/ros").glob("*/setup.bash")),
         profile=profile,
