@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from csk_ros.inference.errors import EngineFailure, InputError
+from csk_ros.inference.memory import release_unused_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +31,7 @@ class RebuildingSegmenter:
         self._most_failures = most_failures
         self._failures = 0
         self.rebuilds = 0
-        self.segmenter: Segmenter | None = load()
+        self.segmenter: Segmenter | None = self._build()
 
     def exhausted(self) -> bool:
         """Whether so many failures have come in a row that no further frame should be tried."""
@@ -62,12 +60,15 @@ class RebuildingSegmenter:
     def close(self) -> None:
         """Free the network and the memory of its device."""
         self.segmenter = None
-        gc.collect()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch lacks it
-            torch.cuda.empty_cache()
+        release_unused_memory()
 
     def _ready(self) -> Segmenter:
         if self.segmenter is None:
-            self.segmenter = self._load()
+            self.segmenter = self._build()
             self.rebuilds += 1
         return self.segmenter
+
+    def _build(self) -> Segmenter:
+        segmenter = self._load()
+        release_unused_memory()  # loading and compiling leave more than they keep
+        return segmenter
