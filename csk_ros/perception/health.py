@@ -25,8 +25,9 @@ _SHORTEST_PERIOD_NS = 2_000_000
 _OUTAGE = 3.5
 _BACKLOG = 0.25
 
-# When so many outages, or backlog frames, follow each other, the camera has a new rate.
+# So many outages, gaps beyond the timeout, or backlog frames in a row mean that the camera has a new rate.
 _OUTAGES_OF_NEW_RATE = 3
+_LATE_OF_NEW_RATE = 6
 _BACKLOG_OF_NEW_RATE = 10
 
 
@@ -104,6 +105,7 @@ class StreamHealth:
         self._means: deque[int] = deque(maxlen=_WINDOW)
         self._run = 0
         self._outages: list[int] = []
+        self._late: list[int] = []
         self._backlog = 0
 
     def configure(self, settings: HealthSettings) -> None:
@@ -166,6 +168,7 @@ class StreamHealth:
             self._marks.append(now_ns)
             return
         gap = now_ns - previous
+        self._late = [*self._late, gap] if gap > self._timeout_ns else []
         if gap > self._longest_gap_ns:
             self._restart(now_ns, gap)
         elif self._run < self.settings.return_frames and self._is_backlog(gap):
@@ -175,6 +178,8 @@ class StreamHealth:
             self._outages.clear()
             self._backlog = 0
             self._learn(now_ns)
+        if len(self._late) == _LATE_OF_NEW_RATE:
+            self._take_new_rate(min(self._late), now_ns)
 
     @property
     def _last_heard_ns(self) -> int:
@@ -203,13 +208,20 @@ class StreamHealth:
         self._marks.append(now_ns)
         if gap > self.settings.first_timeout_ns:
             self._outages.clear()
+            self._late.clear()
             return
         self._outages.append(gap)
         if len(self._outages) == _OUTAGES_OF_NEW_RATE:
-            self._means.clear()
-            self.period_ns = min(self._outages)
             self._run += len(self._outages)
-            self._outages.clear()
+            self._take_new_rate(min(self._outages), now_ns)
+
+    def _take_new_rate(self, period_ns: int, now_ns: int) -> None:
+        self.period_ns = period_ns
+        self._means.clear()
+        self._marks.clear()
+        self._marks.append(now_ns)
+        self._outages.clear()
+        self._late.clear()
 
     def _work_off(self, now_ns: int) -> None:
         self._marks.clear()

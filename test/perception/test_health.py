@@ -103,6 +103,25 @@ def test_a_new_rate_is_learned(before, after):
     assert health.state(health.last_arrival_ns) is StreamState.ALIVE
 
 
+@pytest.mark.parametrize("history", [[], steady(30, count=60)], ids=["at the start", "after an outage"])
+@pytest.mark.parametrize("count", [4, 9, 15, 30])
+@pytest.mark.parametrize("step_ms", [0.5, 3, 5, 8, 12, 16])
+def test_a_burst_at_the_start_of_frames_is_soon_forgotten(history, count, step_ms):
+    burst = [5000 + step_ms * index for index in range(count)]
+    rest = steady(30, start_ms=burst[-1] + 1000 / 30, count=60)
+    health = health_after(history + burst)
+    for arrival in rest:
+        settled = arrival > burst[-1] + 400
+        assert health.alive(round(arrival * MS)) or not settled
+        health.arrive(round(arrival * MS))
+    assert health.period_ns == pytest.approx(1e9 / 30, rel=0.01)
+
+
+def test_a_camera_slower_than_the_first_timeout_has_no_period():
+    health = health_after([0, 33, 66, 100, *(5000 + 2000 * index for index in range(20))])
+    assert health.period_ns == pytest.approx(33 * MS, rel=0.02)
+
+
 def test_frames_closer_than_any_camera_are_no_period():
     health = health_after([index * 0.01 for index in range(20)])
     assert health.period_ns is None
@@ -121,4 +140,4 @@ def test_report_says_rate_and_age():
 
 def test_memory_is_bounded():
     health = health_after(steady(100, count=5000))
-    assert len(health._marks) + len(health._means) + len(health._outages) < 30
+    assert len(health._marks) + len(health._means) + len(health._outages) + len(health._late) < 30
