@@ -6,6 +6,8 @@ same topics, tells until which age of the last EO frame EO counted as alive.
   lost       greatest age of the last EO frame at which EO still counted as alive; bound: 1.5 EO periods
   answered   last EO frame sent -> first IR-only mask received; bound: 1.5 EO periods + 1 IR period
              + 1 inference
+  unhindered the same without the kills after which the thermal camera itself was silent for three periods,
+             because the middleware held up its publishing
   recovered  first EO frame of the new process sent -> fused route received; bound: 1 s
 
 One inference is what the node took, transport included, for 99 of 100 further IR-only frames of the run.
@@ -24,6 +26,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -54,16 +57,26 @@ _ALIVE_S = 1.0
 _POLL_S = 0.001
 _PATIENCE_S = 60.0
 _STALE_PERIODS = 1.5
+_SILENT_PERIODS = 3
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill, in milliseconds; `period` is the EO period that the synchronizer had measured."""
+    """One kill, in milliseconds.
+
+    Attributes:
+        period: of EO, as the synchronizer had measured it.
+        lost: see above.
+        answered: see above.
+        recovered: see above.
+        thermal_gap: longest time between two thermal frames being sent, from the last EO frame to the answer.
+    """
 
     period: float
     lost: float
     answered: float
     recovered: float
+    thermal_gap: float
 
 
 class Camera:
@@ -111,19 +124,22 @@ class Watch:
         self._lock = threading.Lock()
         self._masks: list[tuple[int, int]] = []  # received, sent
         self._routes: list[tuple[int, str]] = []
+        self._thermal: list[int] = []  # sent
+        self.route = ""
         self.synchronizer = FallbackSynchronizer(node, deliver=self._decided)
-        self._inputs = [
-            ImageInput(node, f"{modality.value}/image", compressed=False, overridden=False)
+        self._inputs = {
+            modality: ImageInput(node, f"{modality.value}/image", compressed=False, overridden=False)
             for modality in Modality
-        ]
-        for modality, image_input in zip(Modality, self._inputs, strict=True):
+        }
+        for modality, image_input in self._inputs.items():
             self.synchronizer.connect(modality, image_input)
+        self._inputs[Modality.IR].registerCallback(self._on_thermal)
         node.create_subscription(Image, "/segment/mask", self._on_mask, _RELIABLE)
         node.create_subscription(String, "/segment/route", self._on_route, _LATCHED)
 
     def close(self) -> None:
         """Listen no more."""
-        for image_input in self._inputs:
+        for image_input in self._inputs.values():
             image_input.close()
         self.synchronizer.close()
 
@@ -132,6 +148,7 @@ class Watch:
         with self._lock:
             self._masks.clear()
             self._routes.clear()
+            del self._thermal[:-1]
 
     def route_at(self, route: str, after_ns: int) -> int | None:
         """When a route was first received after a moment."""
@@ -142,6 +159,13 @@ class Watch:
         """Receipt and sending of the masks received since a moment."""
         with self._lock:
             return [mask for mask in self._masks if mask[0] >= after_ns]
+
+    def thermal_gap(self, after_ns: int, until_ns: int) -> int:
+        """Longest time between two thermal frames being sent within a span, its beginning included."""
+        with self._lock:
+            sent = [after_ns, *(at for at in self._thermal if after_ns < at < until_ns)]
+            later = [at for at in self._thermal if at >= until_ns][:1]
+        return max((b - a for a, b in pairwise([*sent, *later])), default=0)
 
     def optical(self) -> tuple[StreamState, int, int]:
         """State of EO, age of its last frame and its period in ns."""
@@ -154,13 +178,21 @@ class Watch:
         self.synchronizer.answered(decision)
 
     def _on_mask(self, message: Any) -> None:
-        sent_ns = int(message.header.frame_id.split()[-1])
         with self._lock:
-            self._masks.append((time.monotonic_ns(), sent_ns))
+            self._masks.append((time.monotonic_ns(), _sent_ns(message)))
+
+    def _on_thermal(self, message: Any) -> None:
+        with self._lock:
+            self._thermal.append(_sent_ns(message))
 
     def _on_route(self, message: Any) -> None:
         with self._lock:
+            self.route = message.data
             self._routes.append((time.monotonic_ns(), message.data))
+
+
+def _sent_ns(message: Any) -> int:
+    return int(message.header.frame_id.split()[-1])
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
@@ -191,7 +223,8 @@ def kill_once(watch: Watch, camera: Camera, following: Camera, inference: Durati
     following.go()
     back_ns = wait_for(lambda: following.last()[0] and following.last()[1], "the camera's return")
     fused_ns = wait_for(lambda: watch.route_at("FUSED", last_ns), "the fused route")
-    return Kill(*(ns / 1e6 for ns in (period, lost, answered_ns - last_ns, fused_ns - back_ns)))
+    gap = watch.thermal_gap(last_ns, answered_ns)
+    return Kill(*(ns / 1e6 for ns in (period, lost, answered_ns - last_ns, fused_ns - back_ns, gap)))
 
 
 def watch_it_go(watch: Watch) -> tuple[int, int]:
@@ -239,6 +272,7 @@ def run(options: argparse.Namespace, out: Path) -> tuple[list[Kill], float]:
             optical[1].wait_until_ready()
             time.sleep(_ALIVE_S + rng.random() / options.eo_rate)
             wait_for(lambda: watch.optical()[0] is StreamState.ALIVE, "a living EO")
+            wait_for(lambda: watch.route == "FUSED", "the fused route")
             kills.append(kill_once(watch, optical.pop(0), optical[0], inference))
             _show(number + 1, kills[-1])
     return kills, inference.percentiles().p99_ns / 1e6
@@ -259,16 +293,31 @@ def judge(kills: list[Kill], inference_ms: float, *, eo_hz: float, ir_hz: float)
         "answered": 1000 * (_STALE_PERIODS / eo_hz + 1 / ir_hz) + inference_ms,
         "recovered": 1000.0,
     }
-    figures = {}
-    for name, bound in bounds.items():
-        values = [getattr(kill, name) for kill in kills]
-        figures[name] = {"median": median(values), "worst": max(values), "bound": bound}
+    values = {name: [getattr(kill, name) for kill in kills] for name in bounds}
+    bounds["unhindered"] = bounds["answered"]
+    values["unhindered"] = [
+        kill.answered for kill in kills if kill.thermal_gap < _SILENT_PERIODS * 1000 / ir_hz
+    ]
+    figures = {
+        name: {
+            "median": median(values[name]),
+            "worst": max(values[name]),
+            "bound": bound,
+            "over": _over(values[name], bound),
+            "of": len(values[name]),
+        }
+        for name, bound in bounds.items()
+    }
     return {
         "good": all(one["worst"] <= one["bound"] for one in figures.values()),
         "inference_ms": inference_ms,
         "figures_ms": figures,
         "kills": [asdict(kill) for kill in kills],
     }
+
+
+def _over(values: list[float], bound: float) -> int:
+    return sum(value > bound for value in values)
 
 
 def parse() -> argparse.Namespace:
@@ -298,8 +347,10 @@ def main() -> int:
     print(f"{len(kills)} kills, one inference {inference_ms:.1f} ms")
     for name, one in report["figures_ms"].items():
         verdict = "good" if one["worst"] <= one["bound"] else "FAILED"
-        figures = "  ".join(f"{what} {ms:7.1f}" for what, ms in one.items())
-        print(f"{name:10} {figures} ms  {verdict}")
+        print(
+            f"{name:10} median {one['median']:6.1f}  worst {one['worst']:6.1f}  bound {one['bound']:6.1f}, "
+            f"{one['over']} of {one['of']} over  {verdict}"
+        )
     return 0 if report["good"] else 1
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rclpy
 from fault_images import CameraImages, fill, save_images
-from fault_schedule import CAMERAS, KINDS, FaultSchedule
+from fault_schedule import CAMERAS, KINDS, FaultSchedule, named_kinds
 from fault_timeline import timeline
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -204,10 +204,9 @@ def parser() -> argparse.ArgumentParser:
 
 def schedule_of(options: argparse.Namespace) -> FaultSchedule:
     """The schedule that the options name."""
-    kinds = None
-    if options.kinds is not None:
-        kinds = [] if options.kinds == "none" else options.kinds.split(",")
-    return FaultSchedule(options.seed, options.seconds, every_s=options.every, kinds=kinds)
+    return FaultSchedule(
+        options.seed, options.seconds, every_s=options.every, kinds=named_kinds(options.kinds)
+    )
 
 
 def main() -> int:

@@ -127,6 +127,13 @@ class FaultSchedule:
         ]
 
 
+def named_kinds(text: str | None) -> list[str] | None:
+    """The `kinds` of a `FaultSchedule` from an option: commas between them, "none", or None for all."""
+    if text is None:
+        return None
+    return [] if text == "none" else text.split(",")
+
+
 def _deal(rng: random.Random, end_s: float, every_s: float, start_s: float, names: list[str]) -> list[Fault]:
     faults: list[Fault] = []
     deck: list[tuple[str, str]] = []

@@ -4,7 +4,7 @@ Starts the node and two cameras as processes, listens to masks and diagnostics, 
 report.md in --out; exit code 1 if a line of the judgement fails. Ctrl-C ends it early and judges what there
 is.
 
-Usage: python benchmarks/soak.py [--minutes 20] [--seed 0] [--out soak_out] [--p99-ms 500]
+Usage: python benchmarks/soak.py [--minutes 20] [--seed 0] [--out soak_out] [--kinds killed,frozen]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_images import save_images
 from fault_injector import DATA, SentCounts
-from fault_schedule import CAMERAS, NODE, FaultSchedule
+from fault_schedule import CAMERAS, NODE, FaultSchedule, named_kinds
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
@@ -80,6 +80,8 @@ class Cameras:
             "rate": getattr(options, f"{stream}_rate"), "images": self._folder / "images.npz",
             "start-ns": self._start_ns, "counts": self._counts(stream),
         }  # fmt: skip
+        if options.kinds is not None:
+            values["kinds"] = options.kinds
         flags = [part for name, value in values.items() for part in (f"--{name}", str(value))]
         self._processes[stream] = subprocess.Popen(  # noqa: S603 (our own interpreter and script)
             [sys.executable, str(_HERE / "fault_injector.py"), *flags], start_new_session=True
@@ -240,7 +242,9 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(_HERE), str(_HERE.parent), os.environ.get("PYTHONPATH", "")]
     )
-    schedule = FaultSchedule(options.seed, 60 * options.minutes, every_s=options.every)
+    schedule = FaultSchedule(
+        options.seed, 60 * options.minutes, every_s=options.every, kinds=named_kinds(options.kinds)
+    )
     parameters = {
         "autostart": "true", "height": str(options.height), "width": str(options.width),
         "engine": options.engine, "engine_timeout": "5.0", "diagnostics_period": "0.5",
@@ -317,6 +321,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--kinds", help="of fault, comma-separated; default: all; none: no faults")
     parser.add_argument("--every", type=float, default=4.0, help="mean seconds between two faults")
     parser.add_argument("--warm-up", type=float, default=60.0, help="seconds after which memory counts")
     parser.add_argument("--eo-rate", type=float, default=30.0)
