@@ -7,7 +7,6 @@ answered or counted; ``/diagnostics`` carries the account.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import signal
 import sys
 import threading
@@ -34,10 +33,11 @@ from csk_ros.ros.parameters import NodeParameters, ParameterError
 from csk_ros.ros.recovery import Recovery
 from csk_ros.ros.refusal_log import RefusalLog
 from csk_ros.ros.synchronizer import FallbackSynchronizer
+from csk_ros.ros.transitions import logged, refuse_impossible
 from csk_ros.share import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rclpy.lifecycle import LifecycleState
 
@@ -54,21 +54,6 @@ _LOG_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.1
 
 
-def _logged(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
-    """Log what a transition raises: rclpy turns it into ERROR without a word."""
-
-    @functools.wraps(transition)
-    def run(node: SegmentNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception as error:
-            node.get_logger().error(f"{transition.__name__} failed:\n{traceback.format_exc()}")
-            node.problem = f"{transition.__name__}: {error}"
-            raise
-
-    return run
-
-
 class SegmentNode(LifecycleNode):
     """The node; docs/architecture.md has its topics and QoS, config/segment.yaml its parameters.
 
@@ -78,6 +63,7 @@ class SegmentNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("segment", **options)
+        refuse_impossible(self)
         self.problem = ""
         self.parameters = NodeParameters(self)
         self._segmenter: RebuildingSegmenter | None = None
@@ -113,7 +99,7 @@ class SegmentNode(LifecycleNode):
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
-    @_logged
+    @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up; a failure names its reason once and leaves the node unconfigured."""
         started = time.monotonic()
@@ -137,7 +123,7 @@ class SegmentNode(LifecycleNode):
         )
         return super().on_configure(state)
 
-    @_logged
+    @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and answer."""
         result = super().on_activate(state)
@@ -147,7 +133,7 @@ class SegmentNode(LifecycleNode):
             self,
             self._settings,
             deliver=self._submit,
-            refuse=self._log_refusal,
+            refuse=self._refusals,
             max_pixels=self.parameters.max_pixels,
         )
         self._monitor = AnswerMonitor()
@@ -155,7 +141,7 @@ class SegmentNode(LifecycleNode):
             self._segmenter,
             self._outputs,
             self._synchronizer,
-            refuse=self._log_refusal,
+            refuse=self._refusals,
             give_up=self._ask_to_give_up,
             logger=self.get_logger(),
         )
@@ -165,7 +151,7 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info("active")
         return result
 
-    @_logged
+    @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop; what was in hand is counted as dropped.
 
@@ -177,14 +163,14 @@ class SegmentNode(LifecycleNode):
         self._stop()
         return super().on_deactivate(state)
 
-    @_logged
+    @logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network and its memory."""
         self._release()
         self.problem = ""
         return super().on_cleanup(state)
 
-    @_logged
+    @logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free, from whatever state."""
         self._recovery.cancel()
@@ -192,7 +178,7 @@ class SegmentNode(LifecycleNode):
         self._release()
         return super().on_shutdown(state)
 
-    @_logged
+    @logged
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured with everything freed; the reason stays in the diagnostics."""
         if self._given_up:
@@ -312,9 +298,6 @@ class SegmentNode(LifecycleNode):
     def _submit(self, decision: Decision[Any]) -> None:
         if self._answerer:
             self._answerer.submit(decision)
-
-    def _log_refusal(self, modality: Modality, reason: str) -> None:
-        self._refusals(modality, reason)
 
     def _keep_house(self) -> None:
         """Follow the publishers' QoS, look after the engine, report."""

@@ -401,13 +401,19 @@ def test_process_survives_a_transition_that_cannot_be(peer, checkpoint):
     client = peer.node.create_client(ChangeState, "alone/segment/change_state")
     try:
         assert client.wait_for_service(timeout_sec=60)
-        client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
-        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-            future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        for transition, possible in (("activate", False), ("configure", True), ("activate", True)):
+            future = client.call_async(ChangeState.Request(transition=Transition(label=transition)))
             peer.wait_for(future.done, timeout=60)
-            assert future.result().success
+            assert future.result().success == possible
+        future = client.call_async(
+            ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+        )
+        peer.wait_for(future.done, timeout=60)
+        assert not future.result().success
     finally:
         process.terminate()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "Transition is not registered" in output
+    assert "No transition matching activate found for current state unconfigured" in output
+    assert "No transition matching 3 found for current state active" in output
+    assert "Traceback" not in output
