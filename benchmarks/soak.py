@@ -38,6 +38,8 @@ from csk_ros.replay.live import LiveError, LiveSession
 from csk_ros.replay.node_process import NodeProcess, NodeProcessError, use_image_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fault_schedule import Fault
 
 _HERE = Path(__file__).resolve().parent
@@ -234,26 +236,13 @@ def settle(listener: Listener, patience_s: float = 20.0) -> None:
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """One soak run; returns the report."""
-    use_image_profile()
-    save_images(options.data, out / "images.npz")
-    for stale in (*out.glob("*.sent"), *out.glob("engine_fault*")):
-        stale.unlink()
-    os.environ["CSK_ENGINE_FAULT"] = str(out / "engine_fault")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(_HERE), str(_HERE.parent), os.environ.get("PYTHONPATH", "")]
-    )
+    _prepare(options, out)
     schedule = FaultSchedule(
         options.seed, 60 * options.minutes, every_s=options.every, kinds=named_kinds(options.kinds)
     )
-    parameters = {
-        "autostart": "true", "height": str(options.height), "width": str(options.width),
-        "engine": options.engine, "engine_timeout": "5.0", "diagnostics_period": "0.5",
-    }  # fmt: skip
-    if options.checkpoint:
-        parameters["checkpoint"] = str(options.checkpoint)
-    log = out / "node.log"
     with ExitStack() as stack:
-        node = stack.enter_context(NodeProcess(log, parameters, module="faulty_node", stop_s=30))
+        log = out / "node.log"
+        node = stack.enter_context(NodeProcess(log, _parameters(options), module="faulty_node", stop_s=30))
         session = stack.enter_context(LiveSession())
         session.wait_until_active(node.alive, 180)
         start_ns = time.monotonic_ns() + 2_000_000_000
@@ -264,19 +253,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         actor = Actor(session.node, listener, cameras, out / "engine_fault", start_ns)
         for stream in CAMERAS:
             cameras.start(stream)
-
-        def show(now_s: float) -> None:
-            if not node.alive():
-                raise LiveError(f"the node ended after {now_s:.0f} s")
-            if sys.stderr.isatty() or int(now_s / 30) != int((now_s - _TICK_S) / 30):
-                answered = sum(tally.masks.values())
-                print(
-                    f"\r{now_s / 60:5.1f} min  {answered} masks  {listener.state} ",
-                    end="", file=sys.stderr, flush=True,
-                )  # fmt: skip
-
         try:
-            play(schedule, actor, start_ns, show, cameras)
+            play(schedule, actor, start_ns, _progress(node, listener, tally), cameras)
         except KeyboardInterrupt:
             cameras.close()
         except LiveError as error:
@@ -285,19 +263,62 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         settle(listener)
         exit_code = _end(node)
         time.sleep(1.0)  # for the last report
-        with listener.lock:
-            ending = {
-                "exit_code": exit_code,
-                "in_hand": tally.account.totals["in_hand"],
-                "sent": cameras.sent(),
-                "log": log.read_text(encoding="utf-8", errors="replace"),
-            }
-            lines = judge(tally, ending, _limits(options), warm_up_s=options.warm_up)
-            report = as_dict(tally, lines, ending, options.warm_up)
+        ending = {
+            "exit_code": exit_code,
+            "sent": cameras.sent(),
+            "log": log.read_text(encoding="utf-8", errors="replace"),
+        }
+        report = _judged(options, listener, tally, ending)
     report["faults"] = len(schedule.faults)
     report["kinds"] = len({fault.kind for fault in schedule.faults})
     report["options"] = {name: str(value) for name, value in vars(options).items()}
     return report
+
+
+def _prepare(options: argparse.Namespace, out: Path) -> None:
+    """Images, environment and folder of the processes."""
+    use_image_profile()
+    save_images(options.data, out / "images.npz")
+    for stale in (*out.glob("*.sent"), *out.glob("engine_fault*")):
+        stale.unlink()
+    os.environ["CSK_ENGINE_FAULT"] = str(out / "engine_fault")
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(_HERE), str(_HERE.parent), os.environ.get("PYTHONPATH", "")]
+    )
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, str]:
+    parameters = {
+        "autostart": "true", "height": str(options.height), "width": str(options.width),
+        "engine": options.engine, "engine_timeout": "5.0", "diagnostics_period": "0.5",
+    }  # fmt: skip
+    return parameters | ({"checkpoint": str(options.checkpoint)} if options.checkpoint else {})
+
+
+def _progress(node: NodeProcess, listener: Listener, tally: Tally) -> Callable[[float], None]:
+    """A line of progress; raises LiveError when the node has ended."""
+
+    def show(now_s: float) -> None:
+        if not node.alive():
+            raise LiveError(f"the node ended after {now_s:.0f} s")
+        if sys.stderr.isatty() or int(now_s / 30) != int((now_s - _TICK_S) / 30):
+            answered = sum(tally.masks.values())
+            print(
+                f"\r{now_s / 60:5.1f} min  {answered} masks  {listener.state} ",
+                end="", file=sys.stderr, flush=True,
+            )  # fmt: skip
+
+    return show
+
+
+def _judged(
+    options: argparse.Namespace, listener: Listener, tally: Tally, ending: dict[str, Any]
+) -> dict[str, Any]:
+    limits = Limits(options.p99_ms, options.worst_ms, options.memory_growth)
+    with listener.lock:
+        ending["in_hand"] = tally.account.totals["in_hand"]
+        lines = judge(tally, ending, limits, warm_up_s=options.warm_up)
+        return as_dict(tally, lines, ending, options.warm_up)
 
 
 def _end(node: NodeProcess) -> int | str:
@@ -308,10 +329,6 @@ def _end(node: NodeProcess) -> int | str:
     except NodeProcessError as error:
         return str(error)
     return 0
-
-
-def _limits(options: argparse.Namespace) -> Limits:
-    return Limits(options.p99_ms, options.worst_ms, options.memory_growth)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -94,19 +94,34 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
         if settings.recipe == "csk"
         else SupervisedModule(network, settings, **options)
     )
-    if is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder / "config.yaml", settings)
+    interrupted = _fit(module, samples, settings, folder, last)
+    best = folder / "best.safetensors"
+    file = best if best.exists() else folder / "last.safetensors"
+    if not interrupted and is_main_process():
+        _test(file, settings)
+    return TrainResult(checkpoint=file, scores=module.scores, interrupted=interrupted)
+
+
+def _fit(
+    module: CskModule | SupervisedModule,
+    samples: SampleModule,
+    settings: TrainSettings,
+    folder: Path,
+    last: Path | None,
+) -> bool:
+    """Train and write the run folder; returns whether it was interrupted."""
 
     def export(path: Path) -> None:
         save_checkpoint(
             path,
             module.network,
             label_set=samples.label_set,
-            normalisation=normalisation,
+            normalisation=normalisation_of(settings.network),
             training=provenance(settings, module),
         )
 
+    if is_main_process():
+        _write_settings(folder, settings)
     stop = StopOnInterrupt()
     with warnings.catch_warnings():
         _hush_lightning()
@@ -116,11 +131,12 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
             trainer.fit(module, samples, ckpt_path=last, weights_only=True)
         except UnpicklingError as error:
             raise ValueError(f"{last} is no file to resume from: it holds more than weights") from error
-    best = folder / "best.safetensors"
-    file = best if best.exists() else folder / "last.safetensors"
-    if not stop.interrupted and is_main_process():
-        _test(file, settings)
-    return TrainResult(checkpoint=file, scores=module.scores, interrupted=stop.interrupted)
+    return stop.interrupted
+
+
+def _write_settings(folder: Path, settings: TrainSettings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(folder / "config.yaml", settings)
 
 
 def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
@@ -132,8 +148,7 @@ def _teacher(settings: TrainSettings, folder: Path) -> TrainResult:
     if best.with_suffix(".yaml").is_file():  # the card is written last
         return TrainResult(best, {}, interrupted=False)
     if is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder / "config.yaml", settings)
+        _write_settings(folder, settings)
     return train(teacher_settings(settings, str(own)), resume=(own / "last.ckpt").is_file())
 
 
