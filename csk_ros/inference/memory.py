@@ -7,12 +7,24 @@ import gc
 
 import torch
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
+def share_one_pool() -> None:
+    """Let all threads of this process allocate from one pool, if there is no second thread yet (glibc).
+
+    Otherwise glibc has eight pools per core for threads, and each keeps what its threads have freed: a
+    node that is activated again and again, with a new worker each time, grows by all of them.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option:
+        set_option(_M_ARENA_MAX, 1)
+
 
 def release_unused_memory() -> None:
     """Give freed memory back to the operating system and to other processes on the CUDA device.
 
-    glibc keeps what is freed, in a pool for each thread that ever allocated: where engines are built in one
-    thread and then in another, every pool keeps an engine's worth of it. Takes tens of milliseconds.
+    Takes tenths of a second.
     """
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch lacks it

@@ -22,6 +22,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from csk_ros.inference import CheckpointError, RebuildingSegmenter, Segmenter, SegmenterError
+from csk_ros.inference.memory import share_one_pool
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, PerceptionSettings
 from csk_ros.ros.answerer import Answerer
@@ -340,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # the node is doing, be it a transition or the clean-up. rclpy's own handlers take its context away.
     interrupted = threading.Event()
     _on_signals(lambda *_: interrupted.set())
+    share_one_pool()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SegmentNode()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import mmap
 import platform
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -28,7 +30,32 @@ def test_what_nobody_uses_is_freed_even_if_it_refers_to_itself():
         gc.enable()
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have pools of their own")
+_GLIBC_ONLY = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries have pools of their own"
+)
+
+
+@_GLIBC_ONLY
+@pytest.mark.parametrize(("call", "pools"), [("share_one_pool()", {1}), ("None", set(range(2, 100)))])
+def test_threads_share_one_pool(call, pools):
+    program = f"""
+import ctypes, threading
+from csk_ros.inference.memory import share_one_pool
+{call}
+barrier = threading.Barrier(8)
+def use():
+    block = b"x" * 100_000
+    barrier.wait()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.count("Arena ") in pools
+
+
+@_GLIBC_ONLY
 def test_memory_freed_in_another_thread_goes_back_to_the_machine():
     kept = []
 
