@@ -294,20 +294,10 @@ def judge(kills: list[Kill], inference_ms: float, *, eo_hz: float, ir_hz: float)
         "recovered": 1000.0,
     }
     values = {name: [getattr(kill, name) for kill in kills] for name in bounds}
-    bounds["unhindered"] = bounds["answered"]
-    values["unhindered"] = [
-        kill.answered for kill in kills if kill.thermal_gap < _SILENT_PERIODS * 1000 / ir_hz
-    ]
-    figures = {
-        name: {
-            "median": median(values[name]),
-            "worst": max(values[name]),
-            "bound": bound,
-            "over": _over(values[name], bound),
-            "of": len(values[name]),
-        }
-        for name, bound in bounds.items()
-    }
+    silent_ms = 1000 * _SILENT_PERIODS / ir_hz
+    if unhindered := [kill.answered for kill in kills if kill.thermal_gap < silent_ms]:
+        bounds["unhindered"], values["unhindered"] = bounds["answered"], unhindered
+    figures = {name: _figure(values[name], bound) for name, bound in bounds.items()}
     return {
         "good": all(one["worst"] <= one["bound"] for one in figures.values()),
         "inference_ms": inference_ms,
@@ -316,8 +306,14 @@ def judge(kills: list[Kill], inference_ms: float, *, eo_hz: float, ir_hz: float)
     }
 
 
-def _over(values: list[float], bound: float) -> int:
-    return sum(value > bound for value in values)
+def _figure(values: list[float], bound: float) -> dict[str, float]:
+    return {
+        "median": median(values),
+        "worst": max(values),
+        "bound": bound,
+        "over": sum(value > bound for value in values),
+        "of": len(values),
+    }
 
 
 def parse() -> argparse.Namespace:

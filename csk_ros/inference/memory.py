@@ -11,7 +11,7 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def share_one_pool() -> None:
-    """Let all threads of this process allocate from one pool, if there is no second thread yet (glibc).
+    """Let threads that start from now on allocate from the pools that there are, one to three (glibc).
 
     Otherwise glibc has eight pools per core for threads, and each keeps what its threads have freed: a
     node that is activated again and again, with a new worker each time, grows by all of them.

@@ -40,12 +40,11 @@ def profile_cure(machine: Machine) -> str:
 
 
 def large_best_effort(facts: Facts) -> list[str]:
-    """The topics whose best-effort images do not fit into the default segment."""
+    """The topics whose best-effort images do not fit into the default segment, or of which none came at all."""
     return [
         stream.topic
         for stream in facts.streams.values()
-        if stream.picture
-        and stream.picture.size_bytes > DEFAULT_SEGMENT * 3 // 4
+        if (stream.picture is None or stream.picture.size_bytes > DEFAULT_SEGMENT * 3 // 4)
         and any(not publisher.reliable for publisher in stream.publishers)
     ]
 
@@ -219,7 +218,7 @@ def _lossy(facts: Facts, result: str, sizes: dict[str, int]) -> Finding:
         message = f"{result}: this machine is too busy"
         return Finding(level, "transport.lossy", message, WHAT_TAKES_THE_CPU, "shows what to stop", sizes)
     origin = machine.profile if machine.segment_bytes else "the default"
-    need = f"; {' and '.join(hit)} need{'s' * (len(hit) == 1)} more" if hit else ""
+    need = f"; {' and '.join(hit)} may need more" if hit else ""
     return Finding(
         level,
         "transport.lossy",

@@ -120,6 +120,13 @@ def test_large_best_effort_images_that_get_lost_are_an_error_with_the_profile_as
         assert found[code].cure == "export FASTRTPS_DEFAULT_PROFILES_FILE=/share/fastdds.xml"
 
 
+def test_a_lossy_transport_is_an_error_where_no_best_effort_image_came_at_all():
+    eo = stream("eo", [], publishers=[Publisher("/eo_driver", IMAGE, reliable=False)], picture=None)
+    (finding,) = check_transport(facts(eo, transport=Transport(921_600, sent=30, arrived=9)))
+    assert (finding.code, finding.level) == ("transport.lossy", Level.ERROR)
+    assert "/eo/image may need more" in finding.message
+
+
 def test_a_lossy_transport_that_no_camera_here_needs_is_a_warning():
     (finding,) = check_transport(facts(stream("eo"), transport=Transport(921_600, sent=30, arrived=9)))
     assert (finding.code, finding.level) == ("transport.lossy", Level.WARN)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -394,6 +395,25 @@ def test_process_refuses_a_parameter_of_the_wrong_type_in_one_line():
     assert process.returncode == 1
     assert "parameter 'slop'" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have pools of their own")
+def test_threads_of_the_process_get_no_memory_pools_of_their_own():
+    program = """
+import ctypes, threading
+from csk_ros.ros.segment_node import main
+assert main(["--ros-args", "-p", "slop:=wide"]) == 1
+barrier = threading.Barrier(8)
+def use():
+    block = b"x" * 100_000
+    barrier.wait()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.count("Arena ") < 6  # those from before, made while libraries were imported
 
 
 def test_process_survives_a_transition_that_cannot_be(peer, checkpoint):
