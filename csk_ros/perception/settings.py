@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from csk_ros.modality import Modality, Route
 from csk_ros.perception.content import EO_CONTENT, IR_CONTENT, ContentSettings
 from csk_ros.perception.health import HealthSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _MS = 1_000_000
+_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,34 @@ class PerceptionSettings:
         for name in ("stale_periods", "ir_stale_periods"):
             if not 1 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}: must be more than 1 and finite")
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, Any]) -> PerceptionSettings:
+        """The settings that the node's parameters make; those that are not given keep their default.
+
+        Args:
+            values: parameters by name, such as ``slop`` (seconds) or ``eo_dark``; others are left alone.
+
+        Raises:
+            ValueError: for values that mean nothing together.
+        """
+        seconds = {"slop": "slop_ns", "eo_time_offset": "eo_offset_ns", "max_wait": "max_wait_ns"}
+        chosen: dict[str, Any] = {
+            field: int(values[name] * _SECOND) for name, field in seconds.items() if name in values
+        }
+        if "return_frames" in values:
+            chosen["return_frames"] = values["return_frames"]
+        if values.get("route", "auto") != "auto":
+            chosen["route"] = Route[values["route"].upper()]
+        return cls(
+            **chosen,
+            eo_content=_content(EO_CONTENT, "eo", values),
+            ir_content=_content(IR_CONTENT, "ir", values),
+        )
+
+
+def _content(defaults: ContentSettings, prefix: str, values: Mapping[str, Any]) -> ContentSettings:
+    names = {
+        field.name: values.get(f"{prefix}_{field.name}", values.get(field.name)) for field in fields(defaults)
+    }
+    return replace(defaults, **{name: value for name, value in names.items() if value is not None})

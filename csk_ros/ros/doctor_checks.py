@@ -40,7 +40,7 @@ def profile_cure(machine: Machine) -> str:
 
 
 def large_best_effort(facts: Facts) -> list[str]:
-    """The topics whose best-effort images do not fit into the default segment, or of which none came at all."""
+    """The topics whose best-effort images exceed the default segment, or of which none came at all."""
     return [
         stream.topic
         for stream in facts.streams.values()

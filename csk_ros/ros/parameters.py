@@ -13,8 +13,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from csk_ros.messages import MAX_PIXELS
-from csk_ros.modality import Route
-from csk_ros.perception import ContentSettings, PerceptionSettings
+from csk_ros.perception import PerceptionSettings
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
     from rclpy.parameter import Parameter
-
-_SECOND = 1_000_000_000
 
 
 class ParameterError(ValueError):
@@ -246,28 +243,8 @@ class NodeParameters:
         Raises:
             ValueError: for values that mean nothing together.
         """
-        value = {name: getattr(self, name) for name in _TABLE} | dict(changes or {})
-        return PerceptionSettings(
-            slop_ns=int(value["slop"] * _SECOND),
-            eo_offset_ns=int(value["eo_time_offset"] * _SECOND),
-            max_wait_ns=int(value["max_wait"] * _SECOND),
-            return_frames=value["return_frames"],
-            eo_content=ContentSettings(
-                frozen_frames=value["eo_frozen_frames"],
-                dark=value["eo_dark"],
-                bright=value["eo_bright"],
-                flat=value["eo_flat"],
-                bad_frames=value["bad_frames"],
-                good_frames=value["good_frames"],
-            ),
-            ir_content=ContentSettings(
-                frozen_frames=value["ir_frozen_frames"],
-                flat=value["ir_flat"],
-                bad_frames=value["bad_frames"],
-                good_frames=value["good_frames"],
-            ),
-            route=None if value["route"] == "auto" else Route[value["route"].upper()],
-        )
+        values = {name: getattr(self, name) for name in _TABLE}
+        return PerceptionSettings.from_parameters({**values, **(changes or {})})
 
 
 def _check_choice(name: str, value: Any) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
+from csk_ros.looking import Looker
 from csk_ros.messages import MAX_PIXELS, ImageError, check_header, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, Frame, Perception, PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
-from csk_ros.ros.looking import Looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from fault_images import CameraImages, fill, save_images
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from csk_ros.looking import Looker
 from csk_ros.messages import ImageError, read_eo, read_ir
 from csk_ros.perception import ContentSettings, Fault
 from csk_ros.perception.content import EO_CONTENT, IR_CONTENT, ContentHealth
-from csk_ros.ros.looking import Looker
 
 READ = {"eo": read_eo, "ir": read_ir}
 CONTENT = {"eo": EO_CONTENT, "ir": IR_CONTENT}

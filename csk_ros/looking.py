@@ -1,4 +1,4 @@
-"""Looks at image messages as they arrive, cheaply enough for the thread that receives them."""
+"""Looks at image messages as they arrive, cheaply enough for the thread that receives them. No ROS here."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Looker:
 
     Args:
         max_pixels: largest image that is taken.
+        sparing: whether decoding is held to its share; if not, what is seen does not depend on the clock.
         clock_ns: a steady clock.
         processor_ns: the processor time of this thread.
     """
@@ -36,10 +37,13 @@ class Looker:
     def __init__(
         self,
         max_pixels: int = MAX_PIXELS,
+        *,
+        sparing: bool = True,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         processor_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         self._max_pixels = max_pixels
+        self._sparing = sparing
         self._clock_ns = clock_ns
         self._processor_ns = processor_ns
         self._decode_from_ns: int | None = None
@@ -58,7 +62,7 @@ class Looker:
 
     def _decode(self, message: Any) -> NDArray[Any] | None:
         now = self._clock_ns()
-        if self._decode_from_ns is not None and now < self._decode_from_ns:
+        if self._sparing and self._decode_from_ns is not None and now < self._decode_from_ns:
             return None
         started = self._processor_ns()
         try:

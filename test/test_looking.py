@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from csk_ros.data.synthetic import SceneDrive
+from csk_ros.looking import Looker
 from csk_ros.messages import ImageError
 from csk_ros.perception import ContentHealth, PerceptionSettings
-from csk_ros.ros.looking import Looker
 
 ENCODINGS = {(np.uint8, 2): "mono8", (np.uint8, 3): "rgb8", (np.uint16, 2): "mono16"}
 
@@ -76,7 +76,7 @@ def test_compressed_images_are_decoded_for_a_tenth_of_the_time_at_most(monkeypat
         now += 5_000_000
         return np.zeros((60, 60), np.uint8)
 
-    monkeypatch.setattr("csk_ros.ros.looking.thin_pixels", decode)
+    monkeypatch.setattr("csk_ros.looking.thin_pixels", decode)
     looker = Looker(clock_ns=lambda: now, processor_ns=lambda: now)
     looks, image = [], compressed(noise(255), ".jpg")
     for arrival in range(0, 1_000_000_000, 33_000_000):
@@ -85,6 +85,11 @@ def test_compressed_images_are_decoded_for_a_tenth_of_the_time_at_most(monkeypat
     assert 0.07 * now < 5_000_000 * len(decodes) <= 0.1 * now + 5_000_000
     assert {look.high for look in looks} == {0, None}
     assert len({look.signature for look in looks}) == 1
+
+
+def test_every_compressed_image_is_looked_into_where_time_does_not_count():
+    looker = Looker(sparing=False)
+    assert all(looker.look(compressed(noise(255), ".png")).high is not None for _ in range(5))
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
