@@ -7,7 +7,6 @@ measure, and EO and IR images of one moment still carry equal stamps.
 
 from __future__ import annotations
 
-import struct
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, STRING, BagReader, BagWriter
 from csk_ros.replay.recording import ReceivedMask, Recording, RouteChange, SentFrame
 from csk_ros.replay.samples import image_topic
+from csk_ros.replay.stamps import read_stamp, set_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -241,7 +241,8 @@ class Player:
         return any(start <= seconds < end for start, end in self._cuts)
 
     def _publish(self, topic: str, data: bytes, late_ns: int) -> None:
-        stamp_ns, restamped = shift_stamp(data, self.offset_ns)
+        stamp_ns = read_stamp(data) + self.offset_ns
+        restamped = set_stamp(data, stamp_ns)
         sent_ns = time.time_ns()
         self._publishers[topic].publish(restamped)
         self.sent.append(SentFrame(self._modalities[topic], stamp_ns, sent_ns, late_ns))
@@ -347,25 +348,6 @@ class Recorder:
 def _masks_writer(path: Path, source: BagReader) -> BagWriter:
     # Label maps shrink to a few per cent, in less time than a mask takes to come.
     return BagWriter(path, zstd=True, label_set=source.label_set)
-
-
-def read_stamp(data: bytes) -> int:
-    """The stamp, in nanoseconds, of a CDR message that begins with a ``std_msgs/Header``."""
-    seconds, nanoseconds = struct.unpack_from(_stamp_format(data), data, 4)
-    return int(seconds) * 10**9 + int(nanoseconds)
-
-
-def shift_stamp(data: bytes, offset_ns: int) -> tuple[int, bytes]:
-    """The new stamp, and the CDR message with its header's stamp moved by ``offset_ns``."""
-    stamp_ns = read_stamp(data) + offset_ns
-    shifted = bytearray(data)
-    struct.pack_into(_stamp_format(data), shifted, 4, *divmod(stamp_ns, 10**9))
-    return stamp_ns, bytes(shifted)
-
-
-def _stamp_format(data: bytes) -> str:
-    # CDR begins with four bytes, the second of which tells the byte order.
-    return "<iI" if data[1] & 1 else ">iI"
 
 
 def _counters(message: DiagnosticArray, name: str) -> Iterator[tuple[str, int]]:

@@ -1,20 +1,14 @@
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
 from echo_node import PIXEL, EchoNode
-from hypothesis import given
-from hypothesis import strategies as st
-from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
 from squares_samples import Squares
 
-from csk_ros.messages import read_ir, stamp_to_ns
+from csk_ros.messages import read_ir
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader
-from csk_ros.replay.live import LiveError, LiveSession, read_stamp, shift_stamp
+from csk_ros.replay.live import LiveError, LiveSession
 from csk_ros.replay.recording import count_dropped
 from csk_ros.replay.samples import START_NS, write_samples
 
@@ -73,30 +67,6 @@ def test_stamps_are_the_drives_shifted_to_now_and_kept_by_the_masks(played):
         assert frame.sent_ns >= frame.stamp_ns - 2_000_000  # the two clocks may be slewed against each other
         assert frame.late_ns >= 0
     assert min(played.latencies_ms) > 0
-
-
-@given(
-    sec=st.integers(0, 2**31 - 2),
-    nanosec=st.integers(0, 10**9 - 1),
-    offset_ns=st.integers(-(10**9), 10**9),
-    frame_id=st.text("abc", max_size=5),
-)
-def test_shifting_a_stamp_changes_nothing_else(sec, nanosec, offset_ns, frame_id):
-    message = Image(height=1, width=2, step=2, encoding="mono8", data=[7, 8])
-    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
-    message.header.frame_id = frame_id
-    wanted = sec * 10**9 + nanosec + offset_ns
-    if not 0 <= wanted < 2**31 * 10**9:
-        return
-    stamp_ns, data = shift_stamp(serialize_message(message), offset_ns)
-    shifted = deserialize_message(data, Image)
-    assert stamp_ns == wanted == stamp_to_ns(shifted.header.stamp) == read_stamp(data)
-    shifted.header.stamp = message.header.stamp
-    assert shifted == message
-
-
-def test_stamps_of_big_endian_messages_are_read():
-    assert read_stamp(b"\x00\x00\x00\x00" + struct.pack(">iI", 3, 5)) == 3_000_000_005
 
 
 def test_without_a_node_nothing_is_played(tmp_path, squares):
