@@ -5,7 +5,7 @@ import pytest
 from echo_node import PIXEL, EchoNode
 from squares_samples import Squares
 
-from csk_ros.messages import read_ir
+from csk_ros.messages import read_ir, stamp_to_ns
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader
 from csk_ros.replay.live import LiveError, LiveSession
