@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, compare, data, demo, doctor, evaluate, train
+from csk_ros.cli import bag, compare, data, demo, doctor, evaluate, replay, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "doctor": doctor,
     "evaluate": evaluate,
+    "replay": replay,
     "train": train,
 }
 

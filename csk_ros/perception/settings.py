@@ -10,7 +10,7 @@ from csk_ros.perception.content import EO_CONTENT, IR_CONTENT, ContentSettings
 from csk_ros.perception.health import HealthSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _MS = 1_000_000
 _SECOND = 1_000_000_000
@@ -78,6 +78,19 @@ class PerceptionSettings:
         for name in ("stale_periods", "ir_stale_periods"):
             if not 1 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}: must be more than 1 and finite")
+
+    def held_to(self, routes: Collection[Route]) -> PerceptionSettings:
+        """The same for a network with these routes; one that has a single route is never asked for another.
+
+        Raises:
+            ValueError: if the route that is forced is none of them.
+        """
+        if self.route is None and len(routes) == 1:
+            return replace(self, route=next(iter(routes)))
+        if self.route and self.route not in routes:
+            names = ", ".join(sorted(route.value.lower() for route in routes))
+            raise ValueError(f"'route' is '{self.route.value.lower()}': this network runs {names}")
+        return self
 
     @classmethod
     def from_parameters(cls, values: Mapping[str, Any]) -> PerceptionSettings:

@@ -212,6 +212,8 @@ class BagReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.problems: list[str] = []
+        self.complete = True
 
     def __enter__(self) -> Self:
         """Open the bag and read its index."""

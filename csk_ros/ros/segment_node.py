@@ -6,7 +6,6 @@ answered or counted; ``/diagnostics`` carries the account.
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import sys
 import threading
@@ -227,14 +226,10 @@ class SegmentNode(LifecycleNode):
     def _perception_settings(self, changes: Mapping[str, Any] | None = None) -> PerceptionSettings:
         """The parameters' settings, held to the routes that the network has."""
         settings = self.parameters.perception_settings(changes)
-        if settings.route is None and len(self._routes) == 1:
-            return dataclasses.replace(settings, route=next(iter(self._routes)))
-        if settings.route and settings.route not in self._routes:
-            names = ", ".join(sorted(route.value.lower() for route in self._routes))
-            raise ParameterError(
-                f"parameter 'route' is '{settings.route.value.lower()}': this network runs {names}"
-            )
-        return settings
+        try:
+            return settings.held_to(self._routes)
+        except ValueError as error:
+            raise ParameterError(f"parameter {error}") from error
 
     def _check_changes(self, changes: Mapping[str, Any]) -> None:
         if self._segmenter:

@@ -1,0 +1,127 @@
+"""``csk replay``: a bag through the network, deterministic or live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    from csk_ros.replay.injection import Injection
+
+_KINDS = {
+    "drop": ("STRETCH", "images do not come: 3:6 (seconds), every:10:2 (2 s in every 10 s) or all"),
+    "freeze": ("STRETCH", "the last image is repeated"),
+    "dark": ("STRETCH", "images lose all but a 64th of their signal"),
+    "delay": ("TIME", "images arrive later, with their stamps: 80ms, or 80ms@3:6 for a stretch"),
+    "shift": (
+        "SHIFT",
+        "stamps (40ms) or pixels (12px or 12px,-4px) are shifted; 40ms@3:6 for a stretch",
+    ),
+}
+_MODALITIES = {"eo": "optical", "ir": "thermal"}
+PARTIAL = 3
+"""Exit code of a replay that is valid but does not cover all of the bag."""
+
+
+def register(commands: Any, name: str) -> None:
+    """Add ``csk replay`` to the commands."""
+    text = "segment a bag, score the masks and report"
+    replay = ArgumentParser(
+        description="Take a bag through the node's own pairing, fallback and network without DDS (same bag, "
+        "same weights: same bytes), and write masks and a report. Exit code 3: the result is valid, but the "
+        "bag is damaged or a stream unreadable; 130: interrupted, the same command goes on from there.",
+    )
+    replay.add_argument(
+        "bag", metavar="BAG", type=str, help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag"
+    )
+    replay.add_argument(
+        "--out", metavar="DIR", type=str, required=True, help="folder of the results; must be new"
+    )
+    replay.add_argument(
+        "--checkpoint", type=str | None, default=None, help="weights; default: those that come along"
+    )
+    _add_inputs(replay)
+    _add_injections(replay)
+    _add_network(replay)
+    replay.add_argument("--confidence", action="store_true", help="write confidence maps as well")
+    replay.add_argument("--overlay", action="store_true", help="write overlays as well, as JPEG")
+    replay.add_argument(
+        "--probe-every",
+        metavar="N",
+        type=int | None,
+        default=None,
+        help="measure agreement of fused and thermal, and steadiness, on one frame of N; 0: not; default: 10 "
+        "without labels, else 0",
+    )
+    commands.add_subcommand(name, replay, help=text)
+
+
+def run(arguments: Namespace) -> int:
+    """Run ``csk replay``."""
+    from csk_ros.replay.offline import run_offline
+    from csk_ros.replay.offline_settings import OfflineSettings
+
+    given = vars(arguments.clone())
+    flags = {f"{kind}_{modality}" for kind in _KINDS for modality in _MODALITIES}
+    renamed = {"start": "start_s", "end": "end_s"}
+    settings = OfflineSettings(
+        injections=_injections(given),
+        **{renamed.get(name, name): value for name, value in given.items() if name not in flags},
+    )
+    result = run_offline(settings)
+    return 0 if result.complete else PARTIAL
+
+
+def _add_inputs(parser: ArgumentParser) -> None:
+    parser.add_argument("--eo", metavar="TOPIC", type=str | None, default=None, help="optical topic, or none")
+    parser.add_argument("--ir", metavar="TOPIC", type=str | None, default=None, help="thermal topic, or none")
+    parser.add_argument(
+        "--labels",
+        type=str | None,
+        default=None,
+        help="label topic, a folder of PNGs named by stamp, or none; default: a label topic if there is one",
+    )
+    parser.add_argument(
+        "--start", metavar="S", type=float, default=0.0, help="begin so many seconds into the bag"
+    )
+    parser.add_argument(
+        "--end", metavar="S", type=float | None, default=None, help="end so many seconds into it"
+    )
+
+
+def _add_injections(parser: ArgumentParser) -> None:
+    for modality, camera in _MODALITIES.items():
+        for kind, (metavar, text) in _KINDS.items():
+            parser.add_argument(
+                f"--{kind}-{modality}",
+                metavar=metavar,
+                type=str,
+                action="append",
+                default=[],
+                help=f"{camera} {text}; may be given several times",
+            )
+
+
+def _add_network(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--parameters", metavar="FILE", type=str | None, default=None, help="the node's parameter file"
+    )
+    parser.add_argument("--engine", type=str | None, default=None, help="auto, torch or openvino")
+    parser.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--threads", type=int | None, default=None, help="CPU threads; 0: what suits the machine"
+    )
+    parser.add_argument("--route", type=str | None, default=None, help="auto, fused, ir_only or eo_only")
+
+
+def _injections(given: dict[str, Any]) -> tuple[Injection, ...]:
+    from csk_ros.modality import Modality
+    from csk_ros.replay.injection import KINDS, Injection
+
+    return tuple(
+        Injection.parse(kind, modality, text)
+        for modality in Modality
+        for kind in KINDS
+        for text in given[f"{kind}_{modality.value}"]
+    )
