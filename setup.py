@@ -14,7 +14,7 @@ ROS = [
     "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
 EVALUATE = ["matplotlib>=3.7", "tqdm>=4.60"]
-REPLAY = [*EVALUATE, "rosbags>=0.11", "mcap>=1.1", "jinja2>=3.0"]
+REPLAY = [*EVALUATE, "rosbags>=0.11", "mcap>=1.1", "lz4>=4.0", "zstandard>=0.20", "jinja2>=3.0"]
 OPENVINO = ["openvino>=2024.4"]
 TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "tqdm>=4.60"]
 

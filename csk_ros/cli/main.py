@@ -28,7 +28,7 @@ _COMMANDS: dict[str, ModuleType] = {
 
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
-    "replay": ("rosbags", "apsw", "mcap", "matplotlib", "jinja2", "tqdm"),
+    "replay": ("rosbags", "apsw", "mcap", "lz4", "zstandard", "matplotlib", "jinja2", "tqdm"),
     "train": ("lightning", "tensorboard"),
     "evaluate": ("matplotlib", "tqdm"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "std_srvs"),

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 from squares_samples import Squares
 
@@ -61,8 +57,25 @@ def test_metadata_is_what_jazzy_reads(tmp_path, squares):
     write_samples(tmp_path / "bag", squares, progress=False)
     info = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert (info["version"], info["storage_identifier"]) == (9, "mcap")
+    assert info.keys() >= {
+        *("version", "storage_identifier", "duration", "starting_time", "message_count"),
+        *("topics_with_message_count", "compression_format", "compression_mode", "relative_file_paths"),
+        *("files", "custom_data", "ros_distro"),
+    }
+    assert [file.keys() for file in info["files"]] == [
+        {"path", "starting_time", "duration", "message_count"},
+    ]
+    assert all(isinstance(text, str) for text in info["custom_data"].values())
     for topic in info["topics_with_message_count"]:
+        assert isinstance(topic["message_count"], int)
+        assert topic["topic_metadata"].keys() == {
+            *("name", "type", "serialization_format", "offered_qos_profiles", "type_description_hash"),
+        }
         (qos,) = topic["topic_metadata"]["offered_qos_profiles"]
+        assert qos.keys() == {
+            *("history", "depth", "reliability", "durability", "deadline", "lifespan", "liveliness"),
+            *("liveliness_lease_duration", "avoid_ros_namespace_conventions"),
+        }
         assert (qos["reliability"], qos["history"], qos["durability"]) == (
             "reliable",
             "keep_last",
@@ -110,6 +123,22 @@ def test_an_interrupted_bag_is_removed(tmp_path):
     assert not (tmp_path / "bag").exists()
 
 
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_an_interrupted_bag_may_be_kept_as_far_as_it_came(tmp_path, storage):
+    def write():
+        with BagWriter(tmp_path / "bag", storage=storage, keep_partial=True) as bag:
+            bag.add_topic("/route", STRING)
+            for i in range(100):
+                bag.write("/route", i, TYPES.types[STRING](data="FUSED"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    with BagReader(tmp_path / "bag") as bag:
+        assert len(list(bag.records())) == bag.message_count == 100
+        assert bag.complete
+
+
 def test_bad_requests_name_what_exists(tmp_path, squares):
     with pytest.raises(BagError, match="unknown compression 'gzip': use one of none, zstd, png, jpeg"):
         write_samples(tmp_path / "bag", squares, compress="gzip", progress=False)
@@ -153,7 +182,7 @@ def test_missing_empty_and_foreign_bags_are_one_line(tmp_path):
         "nothing": "there is no bag at",
         "folder": "holds no metadata.yaml",
         "notes.txt": "cannot read the bag",
-        "zero.mcap": "seems to be empty",
+        "zero.mcap": "zero.mcap: it is empty",
         "hollow": "is empty: it holds no messages",
     }
     for name, reason in reasons.items():
@@ -161,29 +190,6 @@ def test_missing_empty_and_foreign_bags_are_one_line(tmp_path):
             pass
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
-
-
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("intact")
-    for storage in ("mcap", "sqlite3"):
-        write_samples(
-            folder / storage, Squares(frames=40, height=60, width=80), storage=storage, progress=False
-        )
-    return folder
-
-
-@settings(max_examples=40, deadline=None)
-@given(storage=st.sampled_from(["mcap", "sqlite3"]), keep=st.floats(0, 0.999))
-def test_a_truncated_bag_is_a_bag_error_wherever_it_ends(intact, tmp_path_factory, storage, keep):
-    path = tmp_path_factory.mktemp("cut") / storage
-    shutil.copytree(intact / storage, path)
-    (data,) = [file for file in path.iterdir() if file.suffix != ".yaml"]
-    whole = data.read_bytes()
-    data.write_bytes(whole[: int(keep * len(whole))])
-    with pytest.raises(BagError) as caught, BagReader(path) as bag:
-        list(bag.records())
-    assert "\n" not in str(caught.value)
 
 
 def test_custom_data_and_latched_topics(tmp_path):
