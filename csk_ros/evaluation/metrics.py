@@ -120,8 +120,8 @@ class RouteScores:
         self._confusions: dict[Route, NDArray[np.int64]] = {}
         self._frames: dict[Route, int] = {}
 
-    def update(self, route: Route, predicted: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        """Count one mask.
+    def update(self, route: Route, predicted: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Scores:
+        """Count one mask; returns the scores of this one alone.
 
         Args:
             route: the route that made the mask.
@@ -134,6 +134,7 @@ class RouteScores:
         counted = confusion_matrix(predicted, labels, len(self._label_set))
         self._confusions[route] = self._confusions.get(route, 0) + counted
         self._frames[route] = self._frames.get(route, 0) + 1
+        return Scores(self._label_set, counted, 1)
 
     @property
     def routes(self) -> tuple[Route, ...]:

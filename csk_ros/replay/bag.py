@@ -275,6 +275,15 @@ class BagReader:
                 f"the label set in the metadata of {self.path} is malformed: {_one_line(error)}"
             ) from error
 
+    def offered_qos(self, topic: str) -> Qos | None:
+        """The QoS with which a topic was offered when it was recorded; None where the bag does not tell."""
+        for connection in self._reader.topics[topic].connections:
+            profiles = getattr(connection.ext, "offered_qos_profiles", None)
+            if profiles:
+                offered: Qos = profiles[0]
+                return offered
+        return None
+
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every message of ``topics`` (None: all), in receive order."""
         for raw in self.raw_records(topics):

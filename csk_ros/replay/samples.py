@@ -134,7 +134,7 @@ class _Encoder:
     def _image(pixels: NDArray[Any], encoding: str, head: Any, file_format: str | None) -> Any:
         if file_format is None:
             return image_message(pixels, encoding, head)
-        return _compressed_message(pixels, encoding, head, file_format)
+        return compressed_message(pixels, encoding, head, file_format)
 
 
 def image_topic(bag: BagReader, modality: Modality) -> str:
@@ -170,7 +170,8 @@ def image_message(pixels: NDArray[Any], encoding: str, head: Any) -> Any:
     )
 
 
-def _compressed_message(pixels: NDArray[Any], encoding: str, head: Any, file_format: str) -> Any:
+def compressed_message(pixels: NDArray[Any], encoding: str, head: Any, file_format: str) -> Any:
+    """A ``sensor_msgs/CompressedImage``, ``png`` or ``jpeg``, of what :func:`image_message` takes."""
     colour = pixels.ndim == 3
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if file_format == "jpeg" else []
     suffix = ".jpg" if file_format == "jpeg" else ".png"
