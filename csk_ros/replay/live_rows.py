@@ -134,11 +134,17 @@ def _anchors(sent: Sequence[Sent], answers: Mapping[int, _Answer]) -> list[int]:
     before = _routes_before(range(len(sent)), answers)
     after = _routes_before(range(len(sent) - 1, -1, -1), answers)
     thermal = any(image.modality is Modality.IR for image in sent)
+    settled = {(sent[i].modality, sent[i].live_ns) for i in answers}
 
     def is_anchor(i: int) -> bool:
+        image = sent[i]
+        if i in answers:
+            return True
+        if any((other, image.live_ns) in settled for other in Modality if other is not image.modality):
+            return False  # the other image of this moment was the anchor
         around = {route for route in (before[i], after[i]) if route}
         pace = Modality.EO if around == {Route.EO_ONLY} or not thermal else Modality.IR
-        return i in answers or sent[i].modality is pace
+        return image.modality is pace
 
     return [i for i in range(len(sent)) if is_anchor(i)]
 
