@@ -17,6 +17,7 @@ from squares_samples import Squares
 from csk_ros.evaluation.metrics import RouteScores
 from csk_ros.messages import read_ir, stamp_to_ns
 from csk_ros.modality import Modality, Route
+from csk_ros.replay import wait_until_active
 from csk_ros.replay.bag import IMAGE, TYPES, BagError, BagReader, qos_profile
 from csk_ros.replay.injection import Injection, Stretches
 from csk_ros.replay.live import LiveError, LiveSession
@@ -210,6 +211,13 @@ def test_without_a_node_nothing_is_played(drive):
     with LiveSession("nobody") as session, pytest.raises(LiveError, match="ended before it was active"):
         session.wait_until_active(lambda: False, timeout_s=5)
     assert not (drive / "masks").exists()
+
+
+def test_waiting_for_a_node_as_the_launch_file_does(capsys):
+    with EchoNode(PERIOD_NS):
+        assert wait_until_active.main(["segment", "30"]) == 0
+    assert wait_until_active.main(["nobody", "0.1"]) == 1
+    assert "/nobody was not active after 0 s (not seen)" in capsys.readouterr().err
 
 
 def test_masks_that_exist_are_left_alone(drive):
