@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from csk_ros.cli.main import main
-from csk_ros.replay.frames import played_frames
-from csk_ros.replay.live import LiveSession
-from csk_ros.replay.node_process import NodeProcess, use_image_profile
-from csk_ros.share import DEFAULT_CHECKPOINT, share_path
+from csk_ros.messages import read_ir
+from csk_ros.modality import Modality
+from csk_ros.replay.bag import BagReader
+from csk_ros.replay.injection import Injection, Stretches
+from csk_ros.replay.live_run import run_live
+from csk_ros.replay.live_settings import LiveSettings
 
 
 def test_a_drive_with_a_cut_goes_to_thermal_and_back(tmp_path):
@@ -35,14 +36,12 @@ def test_real_images_get_a_mask_for_every_thermal_frame(tmp_path, shared):
     drive = tmp_path / "val"
     data = f"mfnet:{shared / 'data' / 'mfnet_subset'}"
     assert main(["bag", "make", "--data", data, "--split", "val", "--rate", "2", str(drive)]) == 0
-    use_image_profile()
-    parameters = {"checkpoint": str(share_path(DEFAULT_CHECKPOINT)), "autostart": "true"}
-    with NodeProcess(tmp_path / "node.log", parameters) as node, LiveSession() as session:
-        session.wait_until_active(node.alive, 120)
-        recording = session.play_and_record(drive, tmp_path / "masks", cuts=[(4, 6)], progress=False)
-        node.stop()
-    frames = list(played_frames(recording))
-    assert len(frames) == 20
-    assert all(frame.mask is not None and frame.mask.shape == (480, 640) for frame in frames)
-    cars = np.concatenate([(frame.mask == 1)[frame.labels == 1] for frame in frames])
-    assert cars.mean() > 0.1, "the shipped weights should know some real cars"
+    cut = Injection("drop", Modality.EO, Stretches(4, 6))
+    result = run_live(LiveSettings(bag=drive, masks=tmp_path / "masks", injections=(cut,), progress=False))
+    assert result.complete
+    assert len(result.answered) == len(result.rows) == 20
+    with BagReader(tmp_path / "masks") as bag:
+        masks = [read_ir(record.message) for record in bag.records(["/segment/mask"])]
+    assert [mask.shape for mask in masks] == [(480, 640)] * 20
+    confusion = sum(result.scores.scores(route).confusion for route in result.scores.routes)
+    assert confusion[1, 1] / confusion[1].sum() > 0.1, "the shipped weights should know some real cars"

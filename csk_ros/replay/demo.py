@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import platform
+import dataclasses
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csk_ros import __version__
+import numpy as np
+
 from csk_ros.data.synthetic import SceneDrive
+from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader
-from csk_ros.replay.live import LiveError, LiveSession
-from csk_ros.replay.node_process import NodeProcess, NodeProcessError, use_image_profile
-from csk_ros.replay.pictures import write_strip, write_video
-from csk_ros.replay.report import Report, make_report, write_html, write_json
+from csk_ros.replay.injection import Injection, Stretches
+from csk_ros.replay.live_result import make_result
+from csk_ros.replay.live_run import play_live
+from csk_ros.replay.live_settings import LiveSettings
+from csk_ros.replay.old_report import write_old_report
+from csk_ros.replay.provenance import find_checkpoint
 from csk_ros.replay.samples import write_samples
-from csk_ros.share import DEFAULT_CHECKPOINT, share_path
+from csk_ros.replay.topics import find_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from csk_ros.replay.recording import Recording
+    from csk_ros.replay.played import Played
+    from csk_ros.replay.result import ReplayResult
 
 TITLE = "csk_ros demo: night to day, with the optical camera cut"
 RESULTS = frozenset({"masks", "strip.png", "video.webm", "report.html", "report.json", "node.log"})
 """Everything that a demo leaves in its output folder; a folder that holds anything else is refused."""
 
-_ACTIVE_S = 120.0
-_FACTS = ("engine", "device")
-_STEPS = 5
+_STEPS = 3
 
 
 class DemoError(RuntimeError):
@@ -84,7 +81,7 @@ class DemoSettings:
             )
 
 
-def run_demo(settings: DemoSettings) -> Report:
+def run_demo(settings: DemoSettings) -> ReplayResult:
     """Run the demo; progress goes to stderr.
 
     The output folder is replaced as a whole once everything is written, and only if all it holds is from
@@ -92,27 +89,29 @@ def run_demo(settings: DemoSettings) -> Report:
 
     Raises:
         DemoError: the output folder holds something else; or the results do not show FUSED, IR_ONLY,
-            FUSED, or do not account for every frame (they are kept in the output folder).
-        LiveError, NodeProcessError: the node did not start, answer or end; the end of its log is shown.
+            FUSED, or do not account for every frame (they are kept in the output folder); or the node did
+            not end as it should.
+        LiveError: the node did not start or answer; the end of its log is shown.
         FileNotFoundError: no weights.
     """
     out = Path(settings.out).resolve()
     _refuse_foreign(out)
-    checkpoint = _checkpoint(settings)
+    checkpoint = find_checkpoint(settings.checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
         results = Path(work, "results")
         results.mkdir()
-        recording = _record(settings, checkpoint, Path(work, "drive"), results)
-        _say(5, "scoring, drawing and writing the report")
-        report = _write_results(results, recording, settings, checkpoint)
+        drive = Path(work, "drive")
+        _write_drive(settings, drive)
+        _say(2, f"playing it to the node, EO cut from {settings.cut_from:g} to {settings.cut_to:g} s")
+        result = _play(settings, checkpoint, drive, results)
         _replace(out, results)
-    check_report(report, out)
-    _summarise(report, out)
-    return report
+    check_result(result, out)
+    _summarise(result, out)
+    return result
 
 
-def _record(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path) -> Recording:
+def _write_drive(settings: DemoSettings, drive: Path) -> None:
     _say(1, f"making a drive of {settings.seconds:g} s from night to day")
     samples = SceneDrive(
         seed=settings.seed,
@@ -123,80 +122,85 @@ def _record(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path
         light="night-to-day",
     )
     write_samples(drive, samples)
-    _join_private_domain()
-    use_image_profile()
-    parameters = {"checkpoint": str(checkpoint), "autostart": "true"}
-    with (
-        NodeProcess(results / "node.log", parameters) as node,
-        _log_on_failure(node),
-        LiveSession() as session,
-    ):
-        _say(2, "starting the node")
-        session.wait_until_active(node.alive, _ACTIVE_S)
-        cut = (settings.cut_from, settings.cut_to)
-        _say(3, f"playing in real time, EO cut from {cut[0]:g} to {cut[1]:g} s")
-        recording = session.play_and_record(drive, results / "masks", cuts=[cut])
-        _say(4, "stopping the node")
-        node.stop()
-    return recording
 
 
-def _write_results(results: Path, recording: Recording, settings: DemoSettings, checkpoint: Path) -> Report:
-    with BagReader(recording.drive) as drive:
-        label_set = drive.label_set
-    if label_set is None:
-        raise DemoError(f"{recording.drive} has no label set")
-    report = make_report(
-        recording,
-        label_set,
-        configuration=_configuration(settings, checkpoint) | _node_facts(recording.masks_bag),
-        versions=_versions(),
+def _play(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path) -> ReplayResult:
+    """Play the drive through the node, and write the report of it."""
+    cut = Injection("drop", Modality.EO, Stretches(settings.cut_from, settings.cut_to))
+    live = LiveSettings(
+        bag=drive,
+        masks=results / "masks",
+        injections=(cut,),
+        # With the size known the engine is made ready for it before the first image, not by it.
+        parameters={
+            "checkpoint": str(checkpoint),
+            "height": str(settings.height),
+            "width": str(settings.width),
+        },
+        log=results / "node.log",
     )
-    write_strip(results / "strip.png", recording, label_set)
-    write_video(results / "video.webm", recording, label_set, rate_hz=settings.rate)
-    write_json(results / "report.json", report)
-    write_html(results / "report.html", report, recording, results / "strip.png", title=TITLE)
-    return report
+    with BagReader(drive) as bag:
+        topics = find_topics(bag)
+        played = play_live(live, bag, topics)
+        _require_good_end(played)
+        result = make_result(live, bag, topics, played)
+    result = dataclasses.replace(result, configuration=_configuration(settings) | dict(result.configuration))
+    _say(3, "drawing and writing the report")
+    write_old_report(results, result, played, rate_hz=settings.rate, title=TITLE)
+    return result
 
 
-def check_report(report: Report, out: Path) -> None:
+def _require_good_end(played: Played) -> None:
+    if played.ending:
+        raise DemoError(played.ending)
+    if not played.complete:
+        raise KeyboardInterrupt
+
+
+def check_result(result: ReplayResult, out: Path) -> None:
     """Raise DemoError unless every frame is accounted for and the route went FUSED, IR_ONLY, FUSED."""
-    if not report.frames.reconciled:
-        raise DemoError(f"the frames do not add up: {_frames_line(report)}; see {out / 'report.html'}")
-    switch = report.switch
-    if not (switch.eo_loss_to_ir_only_ms and switch.eo_return_to_fused_ms and _fused_first(report)):
-        seen = " -> ".join(span.route for span in report.routes)
+    if _unaccounted(result):
+        raise DemoError(f"the frames do not add up: {_frames_line(result)}; see {out / 'report.html'}")
+    if not (result.lost_ms and result.returned_ms and result.spans[0].route is Route.FUSED):
+        seen = " -> ".join(span.route.value for span in result.spans)
         raise DemoError(
             f"expected FUSED -> IR_ONLY -> FUSED around the cut, saw {seen}; see {out / 'report.html'}"
         )
 
 
-def _fused_first(report: Report) -> bool:
-    """Whether the mask before the cut was fused."""
-    before = [span for span in report.routes if span.start_s < report.cuts[0][0]]
-    return bool(before) and before[-1].route == "FUSED"
+def _unaccounted(result: ReplayResult) -> int:
+    counts = result.counts
+    known = counts["masks"] + _dropped(result) + counts["lost_ir"] + counts["lost_masks"]
+    return counts["sent_ir"] - known
 
 
-def _summarise(report: Report, out: Path) -> None:
-    loss_ms, return_ms = report.switch.eo_loss_to_ir_only_ms[0], report.switch.eo_return_to_fused_ms[0]
+def _dropped(result: ReplayResult) -> int:
+    return sum(count for name, count in result.counts.items() if name.startswith("dropped_"))
+
+
+def _summarise(result: ReplayResult, out: Path) -> None:
+    latencies = [row.latency_ms for row in result.answered if row.latency_ms is not None]
+    at = {f"p{q}": np.percentile(latencies, q) for q in (50, 95, 99)}
+    scores = result.scores
     facts = {
-        "routes": " -> ".join(span.route for span in report.routes),
-        "frames": _frames_line(report),
-        "switch": f"IR_ONLY {loss_ms:.0f} ms after EO was lost, FUSED {return_ms:.0f} ms after its return",
-        "latency": ", ".join(f"{name} {ms:.0f} ms" for name, ms in report.latency_ms.items()),
-        "mIoU": ", ".join(
-            f"{route} {value:.3f}" for route, value in report.miou.items() if value is not None
-        ),
+        "routes": " -> ".join(span.route.value for span in result.spans),
+        "frames": _frames_line(result),
+        "switch": f"IR_ONLY {result.lost_ms[0]:.0f} ms after EO was lost, "
+        f"FUSED {result.returned_ms[0]:.0f} ms after its return",
+        "latency": ", ".join(f"{name} {ms:.0f} ms" for name, ms in at.items()),
+        "mIoU": ", ".join(f"{route.value} {scores.scores(route).miou():.3f}" for route in scores.routes)
+        if scores
+        else "not scored",
         "report": out / "report.html",
     }
     sys.stdout.write("".join(f"{name:<8} {text}\n" for name, text in facts.items()))
 
 
-def _frames_line(report: Report) -> str:
-    frames = report.frames
+def _frames_line(result: ReplayResult) -> str:
+    counts = result.counts
     return (
-        f"{frames.ir_in} in, {frames.masks_out} masks, {frames.dropped} dropped, "
-        f"{frames.lost_in_transport} lost in transport"
+        f"{counts['sent_ir']} in, {counts['masks']} masks, {_dropped(result)} dropped, "
+        f"{counts['lost_ir'] + counts['lost_masks']} lost in transport"
     )
 
 
@@ -223,61 +227,9 @@ def _replace(out: Path, results: Path) -> None:
         shutil.rmtree(old)
 
 
-def _checkpoint(settings: DemoSettings) -> Path:
-    if settings.checkpoint is None:
-        return share_path(DEFAULT_CHECKPOINT)
-    path = Path(settings.checkpoint).resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {path}: check the path")
-    return path
-
-
-def _join_private_domain() -> None:
-    """Keep the demo's topics off the network, and off nodes that run here, unless the user chose a domain."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-
-
-@contextlib.contextmanager
-def _log_on_failure(node: NodeProcess) -> Iterator[None]:
-    try:
-        yield
-    except (LiveError, NodeProcessError):
-        sys.stderr.write(node.tail())
-        raise
-
-
-def _configuration(settings: DemoSettings, checkpoint: Path) -> dict[str, str]:
+def _configuration(settings: DemoSettings) -> dict[str, str]:
     length = f"{settings.seconds:g} s at {settings.rate:g} Hz, {settings.width}x{settings.height} px"
-    return {
-        "drive": f"scenes, seed {settings.seed}, night-to-day, {length}",
-        "EO cut": f"{settings.cut_from:g} to {settings.cut_to:g} s",
-        "checkpoint": checkpoint.name,
-        "checkpoint sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-    }
-
-
-def _node_facts(masks_bag: Path) -> dict[str, str]:
-    """What the node last said about itself in its diagnostics."""
-    facts: dict[str, str] = {}
-    with BagReader(masks_bag) as bag:
-        for record in bag.records(["/diagnostics"]):
-            for status in record.message.status:
-                if status.name == "segment: node":
-                    facts = {item.key: item.value for item in status.values if item.key in _FACTS}
-    return facts
-
-
-def _versions() -> dict[str, str]:
-    found = {"csk_ros": __version__, "Python": platform.python_version()}
-    for name in ("torch", "numpy", "opencv-python-headless", "rosbags"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    found["ROS"] = os.environ.get("ROS_DISTRO", "wheels from PyPI")
-    found["machine"] = (
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
-    )
-    return found
+    return {"drive": f"scenes, seed {settings.seed}, night-to-day, {length}"}
 
 
 def _say(step: int, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from csk_ros.share import share_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -31,17 +32,25 @@ class NodeProcess:
     Args:
         log: file for everything that the process prints.
         parameters: ROS parameters by name, as text.
+        params_file: YAML file with ROS parameters; ``parameters`` go before it.
         module: module to run; None is the segmenting node.
         stop_s: how long it may take to end on SIGINT, in seconds.
     """
 
     def __init__(
-        self, log: Path, parameters: dict[str, str], *, module: str | None = None, stop_s: float = 15.0
+        self,
+        log: Path,
+        parameters: Mapping[str, str],
+        *,
+        params_file: Path | None = None,
+        module: str | None = None,
+        stop_s: float = 15.0,
     ) -> None:
         self._log = log
         self._stop_s = stop_s
         pairs = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        self._command = [sys.executable, "-m", module or _NODE_MODULE, "--ros-args", *pairs]
+        given = ["--params-file", str(params_file)] if params_file else []
+        self._command = [sys.executable, "-m", module or _NODE_MODULE, "--ros-args", *given, *pairs]
 
     def __enter__(self) -> Self:
         """Start it, out of reach of the terminal's Ctrl-C: whoever started it stops it."""
@@ -68,6 +77,11 @@ class NodeProcess:
                 self._process.kill()
                 self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def alive(self) -> bool:
         """Whether it runs."""
         return self._process.poll() is None
@@ -92,6 +106,12 @@ class NodeProcess:
         """The end of its log, marked as such."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
         return "".join(f"  node | {line}\n" for line in lines) or "  node | (it printed nothing)\n"
+
+
+def join_private_domain() -> None:
+    """Keep the topics off the network, and off nodes that run here, unless the user chose a domain."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 
 def use_image_profile() -> None:

@@ -72,14 +72,14 @@ class ResourceSample:
 
     Attributes:
         seconds: since the start of the bag.
-        cpu_percent: of one core; two busy cores are 200.
+        cpu_percent: of one core; two busy cores are 200. None where the process cannot be seen.
         memory_mib: resident memory.
         gpu_percent: of the GPU; None without one.
         gpu_memory_mib: of the process on the GPU; None without one.
     """
 
     seconds: float
-    cpu_percent: float
+    cpu_percent: float | None
     memory_mib: float
     gpu_percent: float | None = None
     gpu_memory_mib: float | None = None

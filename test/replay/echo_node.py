@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from csk_ros.messages import fill_image, read_ir, stamp_to_ns
@@ -27,13 +27,17 @@ PIXEL = {Route.FUSED: 0, Route.IR_ONLY: 1}
 class EchoNode:
     """A context manager; drops every ``drop_every``-th thermal image and says so, or forgets to."""
 
-    def __init__(self, period_ns: int, drop_every: int = 0, *, honest: bool = True) -> None:
+    def __init__(
+        self, period_ns: int, drop_every: int = 0, *, honest: bool = True, compressed: bool = False
+    ) -> None:
         self._honest = honest
+        self._compressed = compressed
+        self.images = []
         self._period_ns = period_ns
         self._drop_every = drop_every
         self._eo_stamp_ns = 0
         self._route = None
-        self._counters = {"ir_received": 0, "answered": 0, "dropped_superseded": 0}
+        self._counters = {"ir_received": 0, "eo_received": 0, "answered": 0, "dropped_superseded": 0}
 
     def __enter__(self):
         self._context = Context()
@@ -45,8 +49,10 @@ class EchoNode:
         self._mask = node.create_publisher(Image, "~/mask", 5)
         self._routes = node.create_publisher(String, "~/route", latched)
         self._health = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_subscription(Image, "eo/image", self._on_eo, 10)
-        node.create_subscription(Image, "ir/image", self._on_ir, 10)
+        kind, end = (CompressedImage, "/compressed") if self._compressed else (Image, "")
+        node.create_subscription(kind, f"eo/image{end}", self._on_eo, 10)
+        node.create_subscription(kind, f"ir/image{end}", self._on_ir, 10)
+        node.create_timer(0.1, self._report)
         node.trigger_configure()
         node.trigger_activate()
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -60,6 +66,7 @@ class EchoNode:
         self._pool.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+        self._context.destroy()
         self._done.result()
 
     def _spin(self):
@@ -69,14 +76,18 @@ class EchoNode:
             return
 
     def _on_eo(self, message):
+        self._counters["eo_received"] += 1
         self._eo_stamp_ns = stamp_to_ns(message.header.stamp)
 
     def _on_ir(self, message):
+        self.images.append(message)
         self._counters["ir_received"] += 1
         if self._drop_every and self._counters["ir_received"] % self._drop_every == 0:
             self._counters["dropped_superseded"] += self._honest
         else:
             self._answer(message)
+
+    def _report(self):
         values = [KeyValue(key=key, value=str(count)) for key, count in self._counters.items()]
         status = DiagnosticStatus(name="segment: frames", values=values)
         self._health.publish(DiagnosticArray(status=[status]))

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from made_recording import make_recording
 from squares_samples import Squares
 
 from csk_ros.cli.main import main
+from csk_ros.modality import Modality, Route
 from csk_ros.replay import node_process
 from csk_ros.replay.bag import BagReader
-from csk_ros.replay.demo import RESULTS, DemoError, DemoSettings, check_report, run_demo
-from csk_ros.replay.report import Switch, make_report
+from csk_ros.replay.demo import RESULTS, DemoError, DemoSettings, check_result, run_demo
+from csk_ros.replay.result import FrameRow, ReplayResult
+from csk_ros.replay.topics import InputTopics
 
 RATE_HZ = 10
 
@@ -57,8 +57,8 @@ def test_the_demo_leaves_its_results_and_says_what_it_saw(demo, tmp_path):
     assert report["frames"]["masks_out"] == 26
     assert "FUSED -> IR_ONLY -> FUSED" in printed.out
     assert "30 in, 26 masks, 4 dropped, 0 lost in transport" in printed.out
-    for step in range(1, 6):
-        assert f"[{step}/5]" in printed.err
+    for step in range(1, 4):
+        assert f"[{step}/3]" in printed.err
     with BagReader(out / "masks") as bag:
         assert bag.topics["/segment/mask"].messages == 26
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["demo_out", "weights.safetensors"]
@@ -114,7 +114,7 @@ def test_a_node_that_does_not_start_fails_the_demo_with_its_log(demo, monkeypatc
     assert code == 1
     assert "  node | " in printed.err
     assert "No module named no_such_node" in printed.err
-    assert printed.err.endswith("csk: error: the node segment ended before it was active\n")
+    assert printed.err.endswith("csk: error: the node /segment ended before it was active\n")
 
 
 @pytest.mark.parametrize("content", ["nothing of a demo", "file"])
@@ -148,18 +148,34 @@ def test_settings_that_do_not_fit_are_refused(settings, reason):
         DemoSettings(**settings)
 
 
-def test_a_report_that_does_not_add_up_is_refused_with_its_numbers(tmp_path):
-    recording = make_recording(tmp_path, Squares(frames=24), (0.8, 1.4), dropped=(3,))
-    forgetful = dataclasses.replace(recording, account=recording.account | {"dropped_superseded": 0})
-    report, bad = (
-        make_report(played, Squares().label_set, configuration={}, versions={})
-        for played in (recording, forgetful)
+def result_of(counts, routes):
+    rows = [
+        FrameRow(i / 10, i, i, Modality.IR, None, route, "PAIRED", latency_ms=5.0)
+        for i, route in enumerate(routes)
+    ]
+    topics = InputTopics("/eo/image", "/ir/image", None)
+    switched = (120.0,) if len(set(routes)) > 1 else ()
+    return ReplayResult(
+        "live",
+        Path("drive"),
+        Path("masks"),
+        topics,
+        Squares().label_set,
+        2.4,
+        rows=tuple(rows),
+        counts={"sent_ir": 24, "masks": 22, "lost_ir": 0, "lost_masks": 0, "dropped_superseded": 1} | counts,
+        lost_ms=switched,
+        returned_ms=switched,
     )
-    check_report(report, tmp_path)
+
+
+def test_a_result_that_does_not_add_up_is_refused_with_its_numbers(tmp_path):
+    there_and_back = [Route.FUSED, Route.IR_ONLY, Route.FUSED]
+    check_result(result_of({"lost_ir": 1}, there_and_back), tmp_path)
     with pytest.raises(
-        DemoError, match=r"24 in, 23 masks, 0 dropped, 0 lost in transport; see .*report\.html"
+        DemoError, match=r"24 in, 22 masks, 1 dropped, 0 lost in transport; see .*report\.html"
     ):
-        check_report(bad, tmp_path)
-    never = dataclasses.replace(report, switch=Switch([], report.switch.eo_return_to_fused_ms))
-    with pytest.raises(DemoError, match="expected FUSED -> IR_ONLY -> FUSED around the cut"):
-        check_report(never, tmp_path)
+        check_result(result_of({}, there_and_back), tmp_path)
+    for routes in ([Route.FUSED], [Route.IR_ONLY, Route.FUSED]):
+        with pytest.raises(DemoError, match="expected FUSED -> IR_ONLY -> FUSED around the cut"):
+            check_result(result_of({"lost_ir": 1}, routes), tmp_path)
