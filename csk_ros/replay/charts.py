@@ -1,4 +1,4 @@
-"""Charts of a report as SVG text: readable at half their size, with real text inside."""
+"""Charts of a report as SVG text: readable at half their size, with real text inside, of bounded size."""
 
 from __future__ import annotations
 
@@ -10,69 +10,215 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from csk_ros.evaluation.drawing import ROUTE_COLORS
+from csk_ros.modality import Modality, Route
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from collections.abc import Callable, Sequence
 
-    from csk_ros.modality import Route
-    from csk_ros.replay.recording import Recording
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from csk_ros.replay.result import FrameRow, ReplayResult
+
+    Values = NDArray[np.float64]
 
 _BINS = 30
-_MARKERS = {"FUSED": "o", "IR_ONLY": "^", "EO_ONLY": "s"}
+_MOST_POINTS = 1500  # up to which every frame is a mark of its own
+_MOST_STEPS = 400  # bins of time where there are more
+_MARKERS = {Route.FUSED: "o", Route.IR_ONLY: "^", Route.EO_ONLY: "s"}
+_STREAM_COLORS = {Modality.EO: "#7a4fa3", Modality.IR: "#b8860b"}
+_SHADE = {Modality.EO: "#e6dff0", Modality.IR: "#f2e7c9"}
+_TIME = "time in the bag (s)"
+_RESOURCES = {
+    "cpu_percent": "CPU (% of a core)",
+    "memory_mib": "memory (MiB)",
+    "gpu_percent": "GPU (%)",
+    "gpu_memory_mib": "GPU memory (MiB)",
+}
 
 
-def latency_histogram(recording: Recording) -> str:
-    """How often each stamp-to-mask latency occurred, by route."""
-    latencies = _by_route(recording)
+def frame_ms(result: ReplayResult, row: FrameRow) -> float | None:
+    """What is drawn of a frame: live its latency, offline the Segmenter's time."""
+    return row.latency_ms if result.kind == "live" else row.compute_ms
+
+
+def ms_label(result: ReplayResult) -> str:
+    """What :func:`frame_ms` is, with its unit."""
+    return "stamp to mask received (ms)" if result.kind == "live" else "Segmenter time (ms)"
+
+
+def histogram(result: ReplayResult) -> str:
+    """How often each time of a frame occurred, by route; the slowest percent shares the last bin.
+
+    Raises:
+        ValueError: if no frame has a time.
+    """
+    by_route = _by_route(result)
+    values = [ms for _, ms in by_route.values()]
+    together = np.concatenate(values)
+    low, high = float(together.min()), float(np.percentile(together, 99))
+    edges = np.linspace(low, max(high, low + 1e-3), _BINS + 1)
     figure, axes = _figure()
-    values = [[ms for _, ms in points] for points in latencies.values()]
-    edges = np.histogram_bin_edges(np.concatenate(values), _BINS)
     axes.hist(
-        values,
+        [np.clip(ms, None, edges[-1]) for ms in values],
         edges.tolist(),
         stacked=True,
-        color=[ROUTE_COLORS[route] for route in latencies],
-        label=[route.value for route in latencies],
+        color=[ROUTE_COLORS[route] for route in by_route],
+        label=[route.value for route in by_route],
     )
-    axes.set(xlabel="stamp to mask received (ms)", ylabel="frames")
-    axes.legend(frameon=False)
+    axes.set(xlabel=ms_label(result), ylabel="frames")
+    _legend(axes)
     return _svg(figure)
 
 
-def latency_over_time(recording: Recording) -> str:
-    """Latency of every frame over the drive; stretches without EO are shaded."""
+def over_time(result: ReplayResult) -> str:
+    """The time of every frame over the bag, by route; of many frames median, 5th to 95th percentile and greatest.
+
+    Raises:
+        ValueError: if no frame has a time.
+    """
+    by_route = _by_route(result)
     figure, axes = _figure()
-    for start_s, end_s in recording.cuts:
-        axes.axvspan(start_s, end_s, color="#d9d9d9", label="EO cut")
-    for route, points in _by_route(recording).items():
-        axes.plot(
-            *zip(*points, strict=True),
-            _MARKERS[route.value],
-            color=ROUTE_COLORS[route],
-            markersize=3.5,
-            label=route.value,
-        )
-    axes.set(xlabel="time into the drive (s)", ylabel="stamp to mask received (ms)", ylim=(0, None))
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _shade(axes, result)
+    many = sum(len(ms) for _, ms in by_route.values()) > _MOST_POINTS
+    for route, (seconds, ms) in by_route.items():
+        color = ROUTE_COLORS[route]
+        if not many:
+            axes.plot(seconds, ms, _MARKERS[route], color=color, markersize=3.5, label=route.value)
+            continue
+        at, low, middle, high, top = _bands(seconds, ms, result)
+        axes.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0)
+        axes.plot(at, middle, color=color, linewidth=1.4, label=route.value)
+        axes.plot(at, top, ".", color=color, markersize=2)
+    axes.set(xlabel=_TIME, ylabel=ms_label(result), ylim=(0, None))
+    _span(axes, result)
+    _legend(axes)
     return _svg(figure)
 
 
-def _by_route(recording: Recording) -> dict[Route, list[tuple[float, float]]]:
-    """(seconds, latency in ms) of every mask, by route."""
-    points: dict[Route, list[tuple[float, float]]] = {}
-    for mask, latency_ms in zip(recording.masks, recording.latencies_ms, strict=True):
-        route = recording.route_of[mask.stamp_ns]
-        points.setdefault(route, []).append((recording.seconds(mask.stamp_ns), latency_ms))
-    return points
+def rates(result: ReplayResult) -> str:
+    """Rate of each stream and of the masks over the bag."""
+    figure, axes = _figure(wide=True)
+    _shade(axes, result)
+    for modality, samples in result.streams.items():
+        at, rate = _envelope([s.seconds for s in samples], [s.rate_hz for s in samples])
+        axes.step(at, rate, where="post", color=_STREAM_COLORS[modality], label=f"{modality.value.upper()} images")
+    at, masks = _mask_rate(result)
+    axes.step(at, masks, where="post", color="#333333", linewidth=1, linestyle="--", label="masks")
+    axes.set(xlabel=_TIME, ylabel="per second (Hz)", ylim=(0, None))
+    _span(axes, result)
+    _legend(axes)
+    return _svg(figure)
 
 
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.2, 3.3), layout="constrained")
+def resources(result: ReplayResult) -> str:
+    """What the node's process used over the bag, a panel for each resource that was measured."""
+    names = [n for n in _RESOURCES if any(getattr(s, n) is not None for s in result.resources)]
+    figure = Figure(figsize=(10.6, 1.7 * len(names) + 0.4), layout="constrained")
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, names, strict=True):
+        points = [(s.seconds, v) for s in result.resources if (v := getattr(s, name)) is not None]
+        at, values = _envelope(*(list(column) for column in zip(*points, strict=True)))
+        _tidy(axes)
+        axes.plot(at, values, color="#47515c", linewidth=1.3)
+        axes.set(ylim=(0, 1.15 * max(values.max(), 1)))
+        axes.set_title(_RESOURCES[name], loc="left", fontsize=10.5)
+    panels[-1].set_xlabel(_TIME)
+    _span(panels[-1], result)
+    return _svg(figure)
+
+
+def _by_route(result: ReplayResult) -> dict[Route, tuple[Values, Values]]:
+    """Seconds and milliseconds of the frames that have a time, by route in its fixed order."""
+    found: dict[Route, tuple[Values, Values]] = {}
+    for route in Route:
+        rows = [row for row in result.rows if row.route is route]
+        points = [(row.seconds, ms) for row in rows if (ms := frame_ms(result, row)) is not None]
+        if points:
+            seconds, times = np.array(points).T
+            found[route] = seconds, times
+    return found
+
+
+def _bands(seconds: Values, ms: Values, result: ReplayResult) -> tuple[Values, ...]:
+    """Middle, 5th, 50th and 95th percentile and greatest of each bin of time; NaN where a bin is empty."""
+
+    def spread(inside: Values) -> Values:
+        return np.array([*np.percentile(inside, (5, 50, 95)), inside.max()])
+
+    at, spreads = _binned(seconds, ms, result, spread, 4)
+    return at, *spreads.T
+
+
+def _mask_rate(result: ReplayResult) -> tuple[Values, Values]:
+    """Masks per second, in bins of at least a second."""
+    edges = _edges(result, min(_MOST_STEPS, max(int(result.length_s), 1)))
+    counts, _ = np.histogram([row.seconds for row in result.answered], edges)
+    return edges[:-1], counts / np.diff(edges)
+
+
+def _binned(
+    seconds: Values, values: Values, result: ReplayResult, of: Callable[[Values], Values], width: int
+) -> tuple[Values, Values]:
+    edges = _edges(result, _MOST_STEPS)
+    bins = np.clip(np.searchsorted(edges, seconds, "right") - 1, 0, _MOST_STEPS - 1)
+    order = np.argsort(bins, kind="stable")
+    cuts = np.searchsorted(bins[order], np.arange(_MOST_STEPS + 1))
+    found = np.full((_MOST_STEPS, width), np.nan)
+    for i in range(_MOST_STEPS):
+        inside = values[order[cuts[i] : cuts[i + 1]]]
+        if inside.size:
+            found[i] = of(inside)
+    return (edges[:-1] + edges[1:]) / 2, found
+
+
+def _edges(result: ReplayResult, bins: int) -> Values:
+    return np.linspace(result.start_s, result.start_s + max(result.length_s, 1e-3), bins + 1)
+
+
+def _envelope(seconds: Sequence[float], values: Sequence[float]) -> tuple[Values, Values]:
+    """The points; of very many the least and the greatest of each group of neighbours."""
+    at, found = np.array(seconds, float), np.array(values, float)
+    if len(at) <= _MOST_POINTS:
+        return at, found
+    keep: set[int] = set()
+    for group in np.array_split(np.arange(len(at)), _MOST_POINTS // 2):
+        keep |= {int(group[found[group].argmin()]), int(group[found[group].argmax()])}
+    chosen = sorted(keep)
+    return at[chosen], found[chosen]
+
+
+def _shade(axes: Axes, result: ReplayResult) -> None:
+    """Stretches with injections, behind everything."""
+    end_s = result.start_s + result.length_s
+    labelled: set[Modality] = set()
+    for one in result.injections:
+        for start_s, stop_s in one.stretches.within(end_s)[:_MOST_STEPS]:
+            label = f"{one.modality.value.upper()} injected" if one.modality not in labelled else None
+            labelled.add(one.modality)
+            axes.axvspan(start_s, stop_s, color=_SHADE[one.modality], label=label)
+
+
+def _span(axes: Axes, result: ReplayResult) -> None:
+    axes.set_xlim(result.start_s, result.start_s + max(result.length_s, 1e-3))
+
+
+def _figure(*, wide: bool = False) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(10.6, 2.9) if wide else (5.2, 3.3), layout="constrained")
     axes = figure.subplots()
+    _tidy(axes)
+    return figure, axes
+
+
+def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e3e3")
     axes.set_axisbelow(True)
-    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, where it covers nothing."""
+    axes.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
 def _svg(figure: Figure) -> str:
