@@ -72,7 +72,7 @@ def histogram(result: ReplayResult) -> str:
 
 
 def over_time(result: ReplayResult) -> str:
-    """The time of every frame over the bag, by route; of many frames median, 5th to 95th percentile and greatest.
+    """The time of every frame over the bag, by route; of many frames a band and the greatest.
 
     Raises:
         ValueError: if no frame has a time.
@@ -102,7 +102,9 @@ def rates(result: ReplayResult) -> str:
     _shade(axes, result)
     for modality, samples in result.streams.items():
         at, rate = _envelope([s.seconds for s in samples], [s.rate_hz for s in samples])
-        axes.step(at, rate, where="post", color=_STREAM_COLORS[modality], label=f"{modality.value.upper()} images")
+        axes.step(
+            at, rate, where="post", color=_STREAM_COLORS[modality], label=f"{modality.value.upper()} images"
+        )
     at, masks = _mask_rate(result)
     axes.step(at, masks, where="post", color="#333333", linewidth=1, linestyle="--", label="masks")
     axes.set(xlabel=_TIME, ylabel="per second (Hz)", ylim=(0, None))
@@ -151,10 +153,11 @@ def _bands(seconds: Values, ms: Values, result: ReplayResult) -> tuple[Values, .
 
 
 def _mask_rate(result: ReplayResult) -> tuple[Values, Values]:
-    """Masks per second, in bins of at least a second."""
-    edges = _edges(result, min(_MOST_STEPS, max(int(result.length_s), 1)))
-    counts, _ = np.histogram([row.seconds for row in result.answered], edges)
-    return edges[:-1], counts / np.diff(edges)
+    """Masks per second, in bins of whole seconds, so that a steady rate is a straight line."""
+    width_s = max(int(np.ceil(result.length_s / _MOST_STEPS)), 1)
+    edges = result.start_s + width_s * np.arange(int(result.length_s // width_s) + 1.0)
+    counts, _ = np.histogram([row.seconds for row in result.answered], edges - 1e-6)
+    return edges, np.append(counts, counts[-1:] if len(counts) else np.nan) / width_s
 
 
 def _binned(

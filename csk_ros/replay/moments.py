@@ -20,7 +20,7 @@ _MOST_SWITCHES = 12
 _MOST_WITH_MIDDLE = 4  # switches up to which a frame between each and the next is shown too
 _MOST_WORST = 6
 _WORST_APART_S = 1.0  # neighbours fail alike: one of them is enough
-_WORDS = {one.name: one.value for kind in (Reason, DropCause) for one in kind} | {
+_WORDS: dict[str, str] = {one.name: one.value for kind in (Reason, DropCause) for one in kind} | {
     LOST: "lost on the way to or from the node"
 }
 

@@ -29,12 +29,14 @@ _QUALITY = 80
 
 
 def write_page(path: Path, report: Report, result: ReplayResult, pictures: Pictures, *, title: str) -> None:
-    """Write the page of a report; names of classes, topics and files are shown as they are and trusted nowhere."""
+    """Write the page of a report; names of classes, topics and files are shown and trusted nowhere."""
     template = files("csk_ros.replay").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(score=_score, ms=_ms, number=_number, words=cause_words, picture=_picture_url)
+    environment.filters.update(
+        score=_score, ms=_ms, median=_median, number=_number, words=cause_words, picture=_picture_url
+    )
     page = environment.from_string(template).render(
         title=title,
         report=report,
@@ -104,6 +106,10 @@ def _ms(value: float | Spread | None) -> str:
     if value is None:
         return _NONE
     return f"{value:.0f}" if isinstance(value, float | int) and value >= 100 else f"{value:.3g}"
+
+
+def _median(values: list[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Parts of which pictures of a replay are put together: images at one size, captions, overlays. All uint8 RGB."""
+"""Parts of the pictures of a replay: images at one size, captions, overlays. All are uint8 RGB, (H, W, 3)."""
 
 from __future__ import annotations
 

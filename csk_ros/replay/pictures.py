@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
@@ -100,7 +100,7 @@ def legend_of(classes: Sequence[int], label_set: LabelSet) -> list[tuple[str, st
 
 
 def write_strip(path: Path, pictures: Pictures, label_set: LabelSet) -> None:
-    """Write a PNG with a row for each moment around a switch: EO, IR, mask over IR, and labels if there are."""
+    """Write a PNG with a row for each moment around a switch: EO, IR, mask over IR, labels if there are."""
     across = max((len(one.images) for one in pictures.switches), default=3)
     width = across * panels.PANEL[0]
     rows = [_strip_row(one, width) for one in pictures.switches]
@@ -122,15 +122,16 @@ def _legend_picture(legend: list[tuple[str, str]], width: int) -> list[Picture]:
     if not legend:
         return []
     columns = max(width // 220, 1)
-    figure = Figure(figsize=(width / 100, 0.25 * -(-len(legend) // columns) + 0.3), dpi=100)
-    canvas = FigureCanvasAgg(figure)
+    height = 25 * -(-len(legend) // columns) + 30
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     handles = [Patch(color=color) for _, color in legend]
     box = figure.legend(handles, ["x"] * len(legend), loc="center", ncols=columns, frameon=False)
     for text, (name, _) in zip(box.get_texts(), legend, strict=True):
         text.set_parse_math(False)  # a name is no formula, whatever it holds
         text.set_text(name)
-    canvas.draw()
-    return [np.asarray(canvas.buffer_rgba())[..., :3]]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba")
+    return [np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]]
 
 
 def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: bool = True) -> None:
@@ -155,9 +156,7 @@ def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: b
     stamps = {row.stamp_ns for row in result.rows}
     frames = seen_frames(result, stamps, labels_at=lambda _: None)
     bars = route_bars(result)
-    bar = tqdm(
-        frames, "writing video", len(stamps), unit="frame", disable=not progress, file=sys.stderr
-    )
+    bar = tqdm(frames, "writing video", len(stamps), unit="frame", disable=not progress, file=sys.stderr)
     for frame in bar:
         writer.write(cv2.cvtColor(video_frame(frame, result, bars), cv2.COLOR_RGB2BGR))
     writer.release()
@@ -192,7 +191,9 @@ def _timeline(seconds: float, result: ReplayResult, bars: Sequence[Bar], width: 
         share = (second - result.start_s) / max(result.length_s, 1e-3)
         return round(min(max(share, 0.0), 1.0) * (width - 1))
 
-    colors = {route.value: panels.route_rgb(route) for route in {row.route for row in result.answered} if route}
+    colors = {
+        route.value: panels.route_rgb(route) for route in {row.route for row in result.answered} if route
+    }
     for bar in bars:
         left, right = place(bar.start_s), place(bar.end_s)
         cv2.rectangle(picture, (left, 6), (right, panels.BAR - 7), colors[bar.name], cv2.FILLED)

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ALWAYS = (Route.FUSED.value, Route.IR_ONLY.value)
-_COLUMNS = ("seconds", "stamp_ns", "mask_stamp_ns", "anchor", "eo_stamp_ns", "route", "cause", "wait_ms", "miou")
+_COLUMNS = (
+    "seconds",
+    "stamp_ns",
+    "mask_stamp_ns",
+    "anchor",
+    "eo_stamp_ns",
+    "route",
+    "cause",
+    "wait_ms",
+    "miou",
+)
 # What differs between two runs of the same replay would make the files of two equal offline runs differ.
 _LIVE_COLUMNS = (*_COLUMNS, "latency_ms", "compute_ms")
 
@@ -76,7 +86,9 @@ def make_report(result: ReplayResult) -> Report:
         frames=_frames(result),
         routes=[schema.Span(s.route.value, round(s.start_s, 3), round(s.end_s, 3)) for s in result.spans],
         switch=schema.Switch(_rounded(result.lost_ms), _rounded(result.returned_ms)),
-        streams={m.value: _stream(m, result) for m in Modality if m in result.streams or m in result.received},
+        streams={
+            m.value: _stream(m, result) for m in Modality if m in result.streams or m in result.received
+        },
         wait_ms=Spread.of(row.wait_ms for row in result.rows),
         latency_ms=Spread.of(row.latency_ms for row in result.answered),
         latency_ms_by_route=_by_route(result.answered, "latency_ms"),

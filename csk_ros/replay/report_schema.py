@@ -152,7 +152,7 @@ class ConsistencyFacts:
 
 @dataclass(frozen=True)
 class Timing:
-    """Speed of the Segmenter on this machine; with ``versions.machine`` all that may differ between equal runs."""
+    """Speed of the Segmenter on this machine; like ``versions.machine`` it may differ between equal runs."""
 
     compute_ms: Spread | None
     compute_ms_by_route: dict[str, Spread]
@@ -199,16 +199,17 @@ def read_report(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     path = path / "report.json" if path.is_dir() else path
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path} is no report: it is not JSON ({error})") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, int):
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
         raise ReportError(f"{path} is no report of a replay: it names no schema")
-    if schema != SCHEMA:
-        raise ReportError(f"{path} is of schema {schema}, this csk reads {SCHEMA}: replay the bag again")
+    if document["schema"] != SCHEMA:
+        raise ReportError(
+            f"{path} is of schema {document['schema']}, this csk reads {SCHEMA}: replay the bag again"
+        )
     missing = Report.__dataclass_fields__.keys() - document.keys()
     if missing:
         raise ReportError(f"{path} is no whole report: it lacks {', '.join(sorted(missing))}")

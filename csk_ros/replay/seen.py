@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Key = tuple[Modality | None, int]
 
 _AHEAD = 32
-"""Frames that wait for an image still to come, such as their labels, and masks read before they are asked for."""
+"""How many frames wait for an image still to come, and how many masks for their frame."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def seen_frames(
             result.topics,
             result.injections,
             start_s=result.start_s,
-            end_s=result.start_s + result.length_s + 1e-6,
+            # More than was replayed does no harm, for only chosen stamps are taken; less would lose the last.
+            end_s=result.start_s + result.length_s + 1.0,
         )
         with_labels = labels_at is None and result.topics.labels is not None
         for row, found in _gather(source, rows, with_labels=with_labels):
@@ -85,7 +86,9 @@ def seen_frames(
                 row=row,
                 eo=_read(found.get((Modality.EO, _eo_stamp(row))), read_eo),
                 ir=_read(found.get((Modality.IR, row.stamp_ns)), read_ir),
-                labels=labels_at(row.stamp_ns) if labels_at else _read(found.get((None, row.stamp_ns)), read_ir),
+                labels=labels_at(row.stamp_ns)
+                if labels_at
+                else _read(found.get((None, row.stamp_ns)), read_ir),
                 mask=masks.at(row.mask_stamp_ns) if masks and row.route else None,
             )
 

@@ -87,7 +87,9 @@ def route_bars(result: ReplayResult) -> list[Bar]:
         return []
     period_s = float(np.median(np.diff([row.seconds for row in rows]))) if len(rows) > 1 else 0.1
     longest_s = max(4 * period_s, _LEAST_GAP_S)
-    ends = [b.seconds if b.seconds - a.seconds <= longest_s else a.seconds + period_s for a, b in pairwise(rows)]
+    ends = [
+        b.seconds if b.seconds - a.seconds <= longest_s else a.seconds + period_s for a, b in pairwise(rows)
+    ]
     last_s = min(rows[-1].seconds + period_s, max(result.start_s + result.length_s, rows[-1].seconds))
     bars: list[Bar] = []
     for row, end_s in zip(rows, [*ends, last_s], strict=True):
@@ -113,7 +115,7 @@ def _track(name: str, bars: Sequence[Bar], shades: Iterable[Bar] = ()) -> Track:
 
 
 def _coarsen(bars: Sequence[Bar]) -> list[Bar]:
-    """As many bars as can be told apart, each of the rarest that its moment holds: short faults stay visible."""
+    """As many bars as can be told apart, each the rarest of its moment: short faults stay visible."""
     seconds: Counter[str] = Counter()
     for bar in bars:
         seconds[bar.text] += round(1e6 * (bar.end_s - bar.start_s))

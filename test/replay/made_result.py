@@ -82,7 +82,9 @@ def _row(sample, i, cuts, kind, offset_ns, *, dropped):
     )
     if not dropped:
         return row
-    return dataclasses.replace(row, route=None, eo_stamp_ns=None, cause="SUPERSEDED", latency_ms=None, compute_ms=None)
+    return dataclasses.replace(
+        row, route=None, eo_stamp_ns=None, cause="SUPERSEDED", latency_ms=None, compute_ms=None
+    )
 
 
 def _mask(sample, route):
@@ -99,7 +101,10 @@ def _streams(length_s, cuts):
 
     moments = np.arange(0, length_s, 0.1)
     eo = tuple(StreamSample(float(t), state(t), 10.0 if state(t) == "ALIVE" else 0.0) for t in moments)
-    return {Modality.EO: eo, Modality.IR: tuple(StreamSample(float(t), "ALIVE", 10 + 0.2 * np.sin(t)) for t in moments)}
+    return {
+        Modality.EO: eo,
+        Modality.IR: tuple(StreamSample(float(t), "ALIVE", 10 + 0.2 * np.sin(t)) for t in moments),
+    }
 
 
 def _resources(length_s):
