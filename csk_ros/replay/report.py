@@ -87,7 +87,7 @@ def make_report(result: ReplayResult) -> Report:
         routes=[schema.Span(s.route.value, round(s.start_s, 3), round(s.end_s, 3)) for s in result.spans],
         switch=schema.Switch(_rounded(result.lost_ms), _rounded(result.returned_ms)),
         streams={
-            m.value: _stream(m, result) for m in Modality if m in result.streams or m in result.received
+            m.value: _stream(m, result) for m in Modality if m in result.streams or result.received.get(m)
         },
         wait_ms=Spread.of(row.wait_ms for row in result.rows),
         latency_ms=Spread.of(row.latency_ms for row in result.answered),
@@ -179,7 +179,7 @@ def _stream(modality: Modality, result: ReplayResult) -> schema.Stream:
 
 def _states(samples: tuple[StreamSample, ...], end_s: float) -> list[schema.StateSpan]:
     runs = [(key, next(run).seconds) for key, run in groupby(samples, key=lambda s: (s.state, s.fault))]
-    ends = [start for _, start in runs[1:]] + [end_s]
+    ends = [start for _, start in runs[1:]] + [end_s] * bool(runs)
     return [
         schema.StateSpan(state, fault, round(start, 3), round(max(start, end), 3))
         for ((state, fault), start), end in zip(runs, ends, strict=True)
