@@ -45,7 +45,7 @@ class Track:
         name: for people.
         bars: in order of time, not overlapping.
         shades: what was injected, over the bars.
-        coarse: whether bars were too many and only the rarest of each moment is shown.
+        coarse: whether bars were too many to show each.
     """
 
     name: str
@@ -59,6 +59,10 @@ class Track:
         parts = [f"{bar.text} from {bar.start_s:.1f} to {bar.end_s:.1f} s" for bar in self.bars]
         more = [f"and {len(parts) - _MOST_READ_OUT} more"] if len(parts) > _MOST_READ_OUT else []
         return f"{self.name}: " + (", ".join(parts[:_MOST_READ_OUT] + more) or "nothing")
+
+
+_MIXED = Bar("changing", "changing", 0.0, 0.0)
+_RARE = 0.2  # of the track; what is more common does not stand for a whole moment
 
 
 def make_tracks(report: Report, result: ReplayResult) -> list[Track]:
@@ -115,7 +119,10 @@ def _track(name: str, bars: Sequence[Bar], shades: Iterable[Bar] = ()) -> Track:
 
 
 def _coarsen(bars: Sequence[Bar]) -> list[Bar]:
-    """As many bars as can be told apart, each the rarest of its moment: short faults stay visible."""
+    """As many bars as can be told apart, so that short faults stay visible.
+
+    A moment shows what is rare on the track, and where nothing of several is, that it changed.
+    """
     seconds: Counter[str] = Counter()
     for bar in bars:
         seconds[bar.text] += round(1e6 * (bar.end_s - bar.start_s))
@@ -126,7 +133,9 @@ def _coarsen(bars: Sequence[Bar]) -> list[Bar]:
         first = max(int(np.searchsorted(starts, left, "right")) - 1, 0)
         inside = [bar for bar in bars[first : int(np.searchsorted(starts, right))] if bar.end_s > left]
         if inside:
-            rarest = min(inside, key=lambda bar: seconds[bar.text])
-            shown.append(Bar(rarest.name, rarest.text, float(left), float(right)))
+            one = min(inside, key=lambda bar: seconds[bar.text])
+            mixed = len({bar.text for bar in inside}) > 1 and seconds[one.text] > _RARE * seconds.total()
+            one = _MIXED if mixed else one
+            shown.append(Bar(one.name, one.text, float(left), float(right)))
     runs = (list(run) for _, run in groupby(shown, key=lambda bar: (bar.name, bar.text)))
     return [Bar(run[0].name, run[0].text, run[0].start_s, run[-1].end_s) for run in runs]

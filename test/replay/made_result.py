@@ -97,7 +97,7 @@ def without_masks(result):
 
 
 def many_rows(result, count, *, period_s=0.1, flapping=5):
-    """The same with so many rows, whose route changes every few frames, and as many samples of its streams."""
+    """The same with so many rows, whose route changes every few frames, and as many samples of EO."""
     step_ns = round(period_s * 1e9)
     cuts = [(i * period_s, (i + flapping) * period_s) for i in range(flapping, count, 2 * flapping)]
     inside = np.arange(count) // flapping % 2 == 1

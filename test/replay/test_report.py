@@ -196,6 +196,7 @@ def test_a_report_of_many_frames_stays_small(offline, tmp_path, count):
     assert len(page) < 3_000_000
     assert f"12 of {count // 5 - 1} changes of the route" in page
     assert "too many changes" in page
+    assert 'title="changing, ' in page
 
 
 def test_a_spread_knows_what_is_missing():
