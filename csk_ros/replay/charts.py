@@ -13,7 +13,7 @@ from csk_ros.evaluation.drawing import ROUTE_COLORS
 from csk_ros.modality import Modality, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def over_time(result: ReplayResult) -> str:
         if not many:
             axes.plot(seconds, ms, _MARKERS[route], color=color, markersize=3.5, label=route.value)
             continue
-        at, low, middle, high, top = _bands(seconds, ms, result)
+        at, (low, middle, high, top) = _binned(seconds, ms, result, (5, 50, 95, 100))
         axes.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0)
         axes.plot(at, middle, color=color, linewidth=1.4, label=route.value)
         axes.plot(at, top, ".", color=color, markersize=2)
@@ -101,10 +101,8 @@ def rates(result: ReplayResult) -> str:
     figure, axes = _figure(wide=True)
     _shade(axes, result)
     for modality, samples in result.streams.items():
-        at, rate = _envelope([s.seconds for s in samples], [s.rate_hz for s in samples])
-        axes.step(
-            at, rate, where="post", color=_STREAM_COLORS[modality], label=f"{modality.value.upper()} images"
-        )
+        points = [(sample.seconds, sample.rate_hz) for sample in samples]
+        _line(axes, points, result, _STREAM_COLORS[modality], f"{modality.value.upper()} images")
     at, masks = _mask_rate(result)
     axes.step(at, masks, where="post", color="#333333", linewidth=1, linestyle="--", label="masks")
     axes.set(xlabel=_TIME, ylabel="per second (Hz)", ylim=(0, None))
@@ -120,10 +118,9 @@ def resources(result: ReplayResult) -> str:
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=True):
         points = [(s.seconds, v) for s in result.resources if (v := getattr(s, name)) is not None]
-        at, values = _envelope(*(list(column) for column in zip(*points, strict=True)))
         _tidy(axes)
-        axes.plot(at, values, color="#47515c", linewidth=1.3)
-        axes.set(ylim=(0, 1.15 * max(values.max(), 1)))
+        _line(axes, points, result, "#47515c")
+        axes.set(ylim=(0, 1.15 * max(value for _, value in points) or 1))
         axes.set_title(_RESOURCES[name], loc="left", fontsize=10.5)
     panels[-1].set_xlabel(_TIME)
     _span(panels[-1], result)
@@ -142,14 +139,19 @@ def _by_route(result: ReplayResult) -> dict[Route, tuple[Values, Values]]:
     return found
 
 
-def _bands(seconds: Values, ms: Values, result: ReplayResult) -> tuple[Values, ...]:
-    """Middle, 5th, 50th and 95th percentile and greatest of each bin of time; NaN where a bin is empty."""
-
-    def spread(inside: Values) -> Values:
-        return np.array([*np.percentile(inside, (5, 50, 95)), inside.max()])
-
-    at, spreads = _binned(seconds, ms, result, spread, 4)
-    return at, *spreads.T
+def _line(
+    axes: Axes, points: Sequence[tuple[float, float]], result: ReplayResult, color: str, label: str = ""
+) -> None:
+    """Values that hold until the next one; of very many the median, from least to greatest as a band."""
+    if not points:
+        return
+    seconds, values = np.array(points, float).T
+    if len(values) <= _MOST_POINTS:
+        axes.step(seconds, values, where="post", color=color, label=label)
+        return
+    at, (low, middle, high) = _binned(seconds, values, result, (0, 50, 100))
+    axes.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0)
+    axes.plot(at, middle, color=color, label=label)
 
 
 def _mask_rate(result: ReplayResult) -> tuple[Values, Values]:
@@ -161,34 +163,21 @@ def _mask_rate(result: ReplayResult) -> tuple[Values, Values]:
 
 
 def _binned(
-    seconds: Values, values: Values, result: ReplayResult, of: Callable[[Values], Values], width: int
+    seconds: Values, values: Values, result: ReplayResult, percents: tuple[float, ...]
 ) -> tuple[Values, Values]:
-    edges = _edges(result, _MOST_STEPS)
+    """The middles of bins of time, and percentiles, shape (percents, bins); NaN where a bin is empty."""
+    edges = _edges(result)
     bins = np.clip(np.searchsorted(edges, seconds, "right") - 1, 0, _MOST_STEPS - 1)
     order = np.argsort(bins, kind="stable")
-    cuts = np.searchsorted(bins[order], np.arange(_MOST_STEPS + 1))
-    found = np.full((_MOST_STEPS, width), np.nan)
-    for i in range(_MOST_STEPS):
-        inside = values[order[cuts[i] : cuts[i + 1]]]
-        if inside.size:
-            found[i] = of(inside)
-    return (edges[:-1] + edges[1:]) / 2, found
+    cuts = np.searchsorted(bins[order], np.arange(1, _MOST_STEPS))
+    groups = np.split(values[order], cuts)
+    nothing = np.full(len(percents), np.nan)
+    found = [np.percentile(group, percents) if group.size else nothing for group in groups]
+    return (edges[:-1] + edges[1:]) / 2, np.array(found).T
 
 
-def _edges(result: ReplayResult, bins: int) -> Values:
-    return np.linspace(result.start_s, result.start_s + max(result.length_s, 1e-3), bins + 1)
-
-
-def _envelope(seconds: Sequence[float], values: Sequence[float]) -> tuple[Values, Values]:
-    """The points; of very many the least and the greatest of each group of neighbours."""
-    at, found = np.array(seconds, float), np.array(values, float)
-    if len(at) <= _MOST_POINTS:
-        return at, found
-    keep: set[int] = set()
-    for group in np.array_split(np.arange(len(at)), _MOST_POINTS // 2):
-        keep |= {int(group[found[group].argmin()]), int(group[found[group].argmax()])}
-    chosen = sorted(keep)
-    return at[chosen], found[chosen]
+def _edges(result: ReplayResult) -> Values:
+    return np.linspace(result.start_s, result.start_s + max(result.length_s, 1e-3), _MOST_STEPS + 1)
 
 
 def _shade(axes: Axes, result: ReplayResult) -> None:
