@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, compare, data, demo, doctor, evaluate, replay, train
+from csk_ros.cli import bag, compare, compare_reports, data, demo, doctor, evaluate, replay, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COMMANDS: dict[str, ModuleType] = {
     "bag": bag,
     "compare": compare,
+    "compare-reports": compare_reports,
     "data": data,
     "demo": demo,
     "doctor": doctor,

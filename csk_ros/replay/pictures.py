@@ -1,132 +1,164 @@
-"""Pictures of a recording: overlay, strip (PNG) and video (WebM)."""
+"""Pictures of a replay: those of its moments, the strip (PNG) and the video (WebM)."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
-from csk_ros.evaluation.drawing import ROUTE_COLORS
-from csk_ros.inference.overlay import draw_overlay, grey8
-from csk_ros.replay.frames import played_frames
+from csk_ros.labels import UNLABELLED
+from csk_ros.replay import panels
 from csk_ros.replay.recording import RecordingError
+from csk_ros.replay.seen import seen_frames
+from csk_ros.replay.timeline import route_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
     from csk_ros.labels import LabelSet
-    from csk_ros.replay.frames import PlayedFrame
-    from csk_ros.replay.recording import Recording, Span
-
-_OPACITY = 0.6
-_PANEL = (360, 270)  # width, height of one image in the video
-_BAR = 34  # height of the video's caption and of its timeline
-_FONT = cv2.FONT_HERSHEY_DUPLEX
-_WHITE, _GREY, _DARK = (255, 255, 255), (120, 120, 120), (24, 24, 24)
+    from csk_ros.replay.moments import Moment, Moments
+    from csk_ros.replay.panels import Picture
+    from csk_ros.replay.result import ReplayResult
+    from csk_ros.replay.seen import LabelsAt, SeenFrame
+    from csk_ros.replay.timeline import Bar
 
 
-def overlay(ir: NDArray[Any], mask: NDArray[np.uint8], label_set: LabelSet) -> NDArray[np.uint8]:
-    """The thermal image with the mask over it, uint8 RGB, shape (H, W, 3)."""
-    return draw_overlay(mask, label_set, ir=ir, opacity=_OPACITY)
+@dataclass(frozen=True)
+class Drawn:
+    """A moment as pictures.
+
+    Attributes:
+        moment: the moment.
+        images: by name: EO, IR, mask and, where there are labels, labels; all of one size.
+        classes: ids that mask or labels hold.
+    """
+
+    moment: Moment
+    images: dict[str, Picture]
+    classes: frozenset[int]
 
 
-def strip_captions(recording: Recording) -> dict[int, str]:
-    """The stamps worth a row of the strip, with what there is to see: both ends, and each switch."""
-    stamps = sorted(recording.route_of)
-    captions: dict[int, str] = {}
-    for after in recording.spans[1:]:
-        first = next(s for s in stamps if recording.seconds(s) >= after.start_s)
-        last = stamps[stamps.index(first) - 1]
-        inside = [s for s in stamps if after.start_s <= recording.seconds(s) <= after.end_s]
-        captions[last] = "last before the switch"
-        captions[first] = "first after the switch"
-        captions.setdefault(inside[len(inside) // 2], "in between")
-    captions.setdefault(stamps[0], "first frame")
-    captions.setdefault(stamps[-1], "last frame")
-    return dict(sorted(captions.items()))
+@dataclass(frozen=True)
+class Pictures:
+    """The moments of a replay as pictures; fields as in :class:`Moments`."""
+
+    switches: tuple[Drawn, ...]
+    switch_count: int
+    shown: int
+    worst: tuple[Drawn, ...]
+
+    @property
+    def classes(self) -> list[int]:
+        """Ids that any of them holds."""
+        return sorted(frozenset[int]().union(*(one.classes for one in (*self.switches, *self.worst))))
 
 
-def write_strip(path: Path, recording: Recording, label_set: LabelSet) -> None:
-    """Write a PNG with a row per frame of :func:`strip_captions`: EO, IR, IR with the mask."""
-    captions = strip_captions(recording)
-    frames = [frame for frame in played_frames(recording) if frame.stamp_ns in captions]
-    figure = Figure(figsize=(11, 2.95 * len(frames) + 0.7), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    rows = figure.subplots(len(frames), 3, squeeze=False)
-    for axes, frame in zip(rows, frames, strict=True):
-        _draw_row(axes, frame, captions[frame.stamp_ns], label_set)
-    for axis, title in zip(rows[-1], ("EO (optical)", "IR (thermal)", "mask over IR"), strict=True):
-        axis.set_xlabel(title, fontsize=11, fontweight="bold")
-    figure.legend(handles=_legend(frames, label_set), loc="outside lower center", ncols=6, frameon=False)
-    figure.savefig(path)
+def draw_moments(result: ReplayResult, moments: Moments, labels_at: LabelsAt | None = None) -> Pictures:
+    """Draw the moments of a replay; one that the bag no longer gives is left out.
+
+    Raises:
+        BagError: if one of the bags cannot be opened.
+    """
+    stamps = {moment.row.stamp_ns for moment in (*moments.switches, *moments.worst)}
+    frames = (_draw(frame, result.label_set) for frame in seen_frames(result, stamps, labels_at))
+    drawn = {stamp: (images, classes) for stamp, images, classes in frames}
+
+    def of(chosen: Sequence[Moment]) -> tuple[Drawn, ...]:
+        return tuple(Drawn(m, *drawn[m.row.stamp_ns]) for m in chosen if m.row.stamp_ns in drawn)
+
+    return Pictures(of(moments.switches), moments.switch_count, moments.shown, of(moments.worst))
 
 
-def _draw_row(axes: NDArray[Any], frame: PlayedFrame, caption: str, label_set: LabelSet) -> None:
-    eo, ir, masked = axes
-    if frame.eo is None:
-        _draw_no_signal(eo, frame.ir.shape)
-    else:
-        eo.imshow(frame.eo)
-    ir.imshow(grey8(frame.ir), cmap="gray", vmin=0, vmax=255)
-    masked.imshow(overlay(frame.ir, _mask_of(frame), label_set))
-    route = frame.route.value if frame.route else "no mask"
-    color = ROUTE_COLORS[frame.route] if frame.route else "black"
-    eo.set_title(f"{frame.seconds:.2f} s, {route}: {caption}", loc="left", fontsize=11, color=color)
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
+def _draw(frame: SeenFrame, label_set: LabelSet) -> tuple[int, dict[str, Picture], frozenset[int]]:
+    anchor = frame.eo if frame.ir is None else frame.ir
+    height, width = (3, 4) if anchor is None else anchor.shape[:2]
+    # In the camera's own proportions, within reason.
+    size = (panels.PANEL[0], min(max(round(panels.PANEL[0] * height / width), 120), 480))
+    images = dict(zip(("EO", "IR", "mask"), panels.frame_panels(frame, label_set, size), strict=True))
+    if frame.labels is not None:
+        images["labels"] = panels.fit(panels.over_image(frame, frame.labels, label_set), size)
+    maps = [one for one in (frame.mask, frame.labels) if one is not None]
+    return frame.row.stamp_ns, images, frozenset(int(i) for one in maps for i in np.unique(one))
 
 
-def _draw_no_signal(axis: Axes, shape: tuple[int, ...]) -> None:
-    axis.imshow(np.full((*shape[:2], 3), 24, np.uint8))
-    axis.text(
-        0.5, 0.5, "no signal", color="white", ha="center", va="center", transform=axis.transAxes, fontsize=13
-    )
+def legend_of(classes: Sequence[int], label_set: LabelSet) -> list[tuple[str, str]]:
+    """Name and colour (``#rrggbb``) of the classes that overlays show."""
+    palette = label_set.palette()
+    names = dict(enumerate(label_set.names)) | {UNLABELLED: "unlabelled"}
+    shown = [i for i in classes if i in names and palette[i].any()]  # black is drawn clear
+    return [(names[i], "#{:02x}{:02x}{:02x}".format(*palette[i])) for i in shown]
 
 
-def _legend(frames: list[PlayedFrame], label_set: LabelSet) -> list[Patch]:
-    seen = set().union(*(np.unique(_mask_of(frame)).tolist() for frame in frames)) - {0}
-    colors = label_set.palette() / 255
-    return [Patch(color=tuple(colors[i]), label=label_set.names[i]) for i in sorted(seen)]
+def write_strip(path: Path, pictures: Pictures, label_set: LabelSet) -> None:
+    """Write a PNG with a row for each moment around a switch: EO, IR, mask over IR, labels if there are."""
+    across = max((len(one.images) for one in pictures.switches), default=3)
+    width = across * panels.PANEL[0]
+    rows = [_strip_row(one, width) for one in pictures.switches]
+    rows = rows or [panels.empty("no masks", (width, panels.PANEL[1]))]
+    legend = _legend_picture(legend_of(pictures.classes, label_set), width)
+    strip = np.vstack([*rows, *legend])
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
-def _mask_of(frame: PlayedFrame) -> NDArray[np.uint8]:
-    return np.zeros(frame.ir.shape, np.uint8) if frame.mask is None else frame.mask
+def _strip_row(drawn: Drawn, width: int) -> Picture:
+    images = np.hstack(list(drawn.images.values()))
+    images = np.pad(images, ((0, 0), (0, width - images.shape[1]), (0, 0)))
+    names = " | ".join(name if name != "mask" else "mask over IR" for name in drawn.images)
+    return np.vstack([panels.caption(drawn.moment.row, drawn.moment.caption, names, width), images])
 
 
-def write_video(
-    path: Path, recording: Recording, label_set: LabelSet, *, rate_hz: float, progress: bool = True
-) -> None:
+def _legend_picture(legend: list[tuple[str, str]], width: int) -> list[Picture]:
+    """The legend on white, as high as it needs; nothing without classes."""
+    if not legend:
+        return []
+    columns = max(width // 220, 1)
+    height = 25 * -(-len(legend) // columns) + 30
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    handles = [Patch(color=color) for _, color in legend]
+    box = figure.legend(handles, ["x"] * len(legend), loc="center", ncols=columns, frameon=False)
+    for text, (name, _) in zip(box.get_texts(), legend, strict=True):
+        text.set_parse_math(False)  # a name is no formula, whatever it holds
+        text.set_text(name)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba")
+    return [np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]]
+
+
+def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: bool = True) -> None:
     """Write a WebM (VP8, which every browser plays): EO, IR, mask over IR, a caption and a timeline.
+
+    Args:
+        path: of the new file.
+        result: the replay; every anchor frame becomes a frame of the video.
+        rate_hz: frames per second of the video.
+        progress: show a progress bar on stderr.
 
     Raises:
         RecordingError: if this OpenCV cannot write WebM.
+        BagError: if one of the bags cannot be opened.
     """
-    size = (3 * _PANEL[0], _PANEL[1] + 2 * _BAR)
+    width, height = panels.PANEL
     with _quiet_stderr():
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate_hz, size)
+        fourcc = cv2.VideoWriter.fourcc(*"VP80")
+        writer = cv2.VideoWriter(str(path), fourcc, rate_hz, (3 * width, height + 2 * panels.BAR))
     if not writer.isOpened():
         raise RecordingError(f"this OpenCV cannot write {path}: it was built without FFmpeg or VP8")
-    for frame in tqdm(
-        played_frames(recording),
-        "writing video",
-        recording.sent_ir,
-        unit="frame",
-        disable=not progress,
-        file=sys.stderr,
-    ):
-        writer.write(cv2.cvtColor(video_frame(frame, recording, label_set), cv2.COLOR_RGB2BGR))
+    stamps = {row.stamp_ns for row in result.rows}
+    frames = seen_frames(result, stamps, labels_at=lambda _: None)
+    bars = route_bars(result)
+    bar = tqdm(frames, "writing video", len(stamps), unit="frame", disable=not progress, file=sys.stderr)
+    for frame in bar:
+        writer.write(cv2.cvtColor(video_frame(frame, result, bars), cv2.COLOR_RGB2BGR))
     writer.release()
 
 
@@ -145,64 +177,27 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def video_frame(frame: PlayedFrame, recording: Recording, label_set: LabelSet) -> NDArray[np.uint8]:
-    """One picture of the video, uint8 RGB, shape (338, 1080, 3)."""
-    eo = _no_signal() if frame.eo is None else _panel(frame.eo)
-    ir = _panel(cv2.cvtColor(grey8(frame.ir), cv2.COLOR_GRAY2RGB))
-    masked = _panel(overlay(frame.ir, _mask_of(frame), label_set))
-    images = np.hstack([eo, ir, masked])
-    return np.vstack([_caption(frame), images, _timeline(frame, recording)])
+def video_frame(frame: SeenFrame, result: ReplayResult, bars: Sequence[Bar]) -> Picture:
+    """One picture of the video, uint8 RGB, shape (338, 1080, 3); ``bars`` are the timeline's."""
+    images = np.hstack(panels.frame_panels(frame, result.label_set))
+    title = panels.caption(frame.row, "", "EO | IR | mask over IR", images.shape[1])
+    return np.vstack([title, images, _timeline(frame.row.seconds, result, bars, images.shape[1])])
 
 
-def _panel(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """The image at the panel's size, in its own proportions, on black."""
-    height, width = image.shape[:2]
-    scale = min(_PANEL[0] / width, _PANEL[1] / height)
-    fitted = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-    panel = np.zeros((_PANEL[1], _PANEL[0], 3), np.uint8)
-    top, left = (_PANEL[1] - fitted.shape[0]) // 2, (_PANEL[0] - fitted.shape[1]) // 2
-    panel[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-    return panel
+def _timeline(seconds: float, result: ReplayResult, bars: Sequence[Bar], width: int) -> Picture:
+    picture = np.full((panels.BAR, width, 3), panels.DARK, np.uint8)
 
+    def place(second: float) -> int:
+        share = (second - result.start_s) / max(result.length_s, 1e-3)
+        return round(min(max(share, 0.0), 1.0) * (width - 1))
 
-def _no_signal() -> NDArray[np.uint8]:
-    panel = np.full((_PANEL[1], _PANEL[0], 3), _DARK, np.uint8)
-    _put(panel, "EO: no signal", (_PANEL[0] // 2 - 85, _PANEL[1] // 2), _WHITE)
-    return panel
-
-
-def _caption(frame: PlayedFrame) -> NDArray[np.uint8]:
-    color = _rgb(ROUTE_COLORS[frame.route]) if frame.route else _GREY
-    bar = np.full((_BAR, 3 * _PANEL[0], 3), color, np.uint8)
-    _put(bar, f"{frame.seconds:6.2f} s   {frame.route.value if frame.route else 'no mask'}", (12, 24), _WHITE)
-    _put(bar, "EO | IR | mask over IR", (3 * _PANEL[0] - 250, 24), _WHITE)
-    return bar
-
-
-def _timeline(frame: PlayedFrame, recording: Recording) -> NDArray[np.uint8]:
-    width = 3 * _PANEL[0]
-    bar = np.full((_BAR, width, 3), _DARK, np.uint8)
-    length_s = max(recording.spans[-1].end_s, 1e-3)
-    for start_s, end_s, span in _stretches(recording):
-        left, right = (round(second / length_s * (width - 1)) for second in (start_s, end_s))
-        cv2.rectangle(bar, (left, 6), (right, _BAR - 7), _rgb(ROUTE_COLORS[span.route]), cv2.FILLED)
+    colors = {
+        route.value: panels.route_rgb(route) for route in {row.route for row in result.answered} if route
+    }
+    for bar in bars:
+        left, right = place(bar.start_s), place(bar.end_s)
+        cv2.rectangle(picture, (left, 6), (right, panels.BAR - 7), colors[bar.name], cv2.FILLED)
         if right - left > 90:
-            _put(bar, span.route.value, (left + 8, 23), _WHITE)
-    now = round(min(frame.seconds / length_s, 1) * (width - 1))
-    cv2.line(bar, (now, 0), (now, _BAR), _WHITE, 3)
-    return bar
-
-
-def _stretches(recording: Recording) -> list[tuple[float, float, Span]]:
-    """The spans with each one drawn on to where the next begins."""
-    ends = [span.start_s for span in recording.spans[1:]] + [recording.spans[-1].end_s]
-    return [(span.start_s, end, span) for span, end in zip(recording.spans, ends, strict=True)]
-
-
-def _put(image: NDArray[np.uint8], text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
-    cv2.putText(image, text, at, _FONT, 0.6, color, 1, cv2.LINE_AA)
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return red, green, blue
+            panels.put(picture, bar.text, (left + 8, 23), panels.WHITE)
+    cv2.line(picture, (place(seconds), 0), (place(seconds), panels.BAR), panels.WHITE, 3)
+    return picture

@@ -1,278 +1,232 @@
-"""The report of a recording: ``report.json``, whose schema is the dataclasses here, and ``report.html``.
-
-Units are in the names: ``_s`` seconds into the drive, ``_ms`` milliseconds. Scores are 0 to 1. A figure
-that does not exist (a class that nothing holds, a route that made no mask) is ``null``.
-"""
+"""The report of a replay: ``report.json``, ``frames.csv``, ``report.html`` and ``strip.png``."""
 
 from __future__ import annotations
 
-import base64
-import itertools
+import csv
 import json
 import math
-from dataclasses import asdict, dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
 
-from jinja2 import Environment, StrictUndefined
+import numpy as np
 
-from csk_ros.evaluation.drawing import ROUTE_COLORS
-from csk_ros.evaluation.metrics import RouteScores, Scores
-from csk_ros.modality import Route
-from csk_ros.replay import charts
-from csk_ros.replay.frames import played_frames
-from csk_ros.replay.recording import RecordingError, count_dropped, percentiles
+from csk_ros.modality import Modality, Route
+from csk_ros.replay import report_schema as schema
+from csk_ros.replay.moments import LOST, find_moments
+from csk_ros.replay.page import write_page
+from csk_ros.replay.pictures import draw_moments, write_strip
+from csk_ros.replay.report_schema import Report, Spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from csk_ros.labels import LabelSet
-    from csk_ros.replay.recording import Recording
+    from csk_ros.evaluation.metrics import Scores
+    from csk_ros.replay.result import FrameRow, ReplayResult, StreamSample
+    from csk_ros.replay.seen import LabelsAt
+
+T = TypeVar("T")
 
 _ALWAYS = (Route.FUSED.value, Route.IR_ONLY.value)
-_NONE = "\N{EN DASH}"
-
-SCHEMA = 1
-"""Rises when a field of the report changes its meaning or goes."""
-
-
-@dataclass(frozen=True)
-class RouteSpan:
-    """A stretch of the drive whose masks came from one route; ``end_s`` is its last frame's time."""
-
-    route: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The account of the thermal frames: ir_in = masks_out + dropped + lost_in_transport.
-
-    Attributes:
-        ir_in: thermal images published.
-        masks_out: masks received.
-        dropped: thermal images that the node received and did not answer.
-        dropped_by: the same by cause, as the node's diagnostics name them.
-        lost_in_transport: thermal images that never reached the node, and masks that never came back.
-    """
-
-    ir_in: int
-    masks_out: int
-    dropped: int
-    dropped_by: dict[str, int]
-    lost_in_transport: int
-
-    @property
-    def reconciled(self) -> bool:
-        """Whether every thermal image has exactly one outcome."""
-        known = self.masks_out + self.dropped + self.lost_in_transport
-        return self.ir_in == known and self.lost_in_transport >= 0
+_COLUMNS = (
+    "seconds",
+    "stamp_ns",
+    "mask_stamp_ns",
+    "anchor",
+    "eo_stamp_ns",
+    "route",
+    "cause",
+    "wait_ms",
+    "miou",
+)
+# What differs between two runs of the same replay would make the files of two equal offline runs differ.
+_LIVE_COLUMNS = (*_COLUMNS, "latency_ms", "compute_ms")
 
 
-@dataclass(frozen=True)
-class Switch:
-    """How fast the node changed its route, one number per cut.
-
-    Attributes:
-        eo_loss_to_ir_only_ms: from publishing the last EO image to receiving the first IR_ONLY mask.
-        eo_return_to_fused_ms: from publishing the first EO image after it to the first FUSED mask.
-    """
-
-    eo_loss_to_ir_only_ms: list[float]
-    eo_return_to_fused_ms: list[float]
-
-
-@dataclass(frozen=True)
-class RouteScore:
-    """Scores of one route's masks.
-
-    Attributes:
-        frames: masks scored.
-        miou: mean IoU over the classes that labels or masks hold, background among them.
-        miou_absent_zero: the same over all classes, absent ones counted as 0.
-        pixel_accuracy: share of labelled pixels that are right.
-        iou: IoU by class name.
-    """
-
-    frames: int
-    miou: float | None
-    miou_absent_zero: float | None
-    pixel_accuracy: float | None
-    iou: dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything in ``report.json``.
-
-    Attributes:
-        schema: :data:`SCHEMA`.
-        routes: the routes in the order of the drive.
-        cuts: stretches without EO, as (from, to) in seconds.
-        frames: the account of the thermal frames.
-        switch: how fast the route changed.
-        latency_ms: stamp to mask received: p50, p95, p99, max.
-        miou: mean IoU by route (``RouteScore.miou``).
-        scores: all scores by route; empty for a drive without labels.
-        player_late_ms: how late images were published: p50, p99, max. What is late here is in latency_ms too.
-        configuration: what was run, by name.
-        versions: software, by name.
-    """
-
-    schema: int
-    routes: list[RouteSpan]
-    cuts: list[tuple[float, float]]
-    frames: Frames
-    switch: Switch
-    latency_ms: dict[str, float]
-    miou: dict[str, float | None]
-    scores: dict[str, RouteScore]
-    player_late_ms: dict[str, float]
-    configuration: dict[str, str]
-    versions: dict[str, str]
-
-
-def make_report(
-    recording: Recording, label_set: LabelSet, *, configuration: dict[str, str], versions: dict[str, str]
+def write_report(
+    folder: Path, result: ReplayResult, *, title: str, labels_at: LabelsAt | None = None
 ) -> Report:
-    """The report of a recording.
+    """Write ``report.json``, ``frames.csv``, ``report.html`` and ``strip.png``.
+
+    Args:
+        folder: that exists.
+        result: the replay, whose bags are read again for the pictures.
+        title: of the page.
+        labels_at: gives the labels of a stamp; None reads the label topic of the bag, where it has one.
 
     Raises:
-        RecordingError: if no masks came, or a cut was not followed by the route it should lead to.
-        BagError: if one of its bags cannot be read.
+        BagError: if one of the bags cannot be opened.
+        OSError: if the folder cannot be written.
     """
-    if not recording.masks:
-        raise RecordingError("no masks came back from the node")
-    scores = _score(recording, label_set)
-    late = [frame.late_ns / 1e6 for frame in recording.sent]
+    report = make_report(result)
+    text = json.dumps(asdict(report), indent=2, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_rows(folder / "frames.csv", result)
+    pictures = draw_moments(result, find_moments(result), labels_at)
+    write_strip(folder / "strip.png", pictures, result.label_set)
+    write_page(folder / "report.html", report, result, pictures, title=title)
+    return report
+
+
+def make_report(result: ReplayResult) -> Report:
+    """The figures of a replay."""
+    scored = {} if result.scores is None else {r: result.scores.scores(r) for r in result.scores.routes}
+    scores = {route.value: _score(one) for route, one in in_order(scored).items()}
     return Report(
-        schema=SCHEMA,
-        routes=[RouteSpan(span.route.value, _ms(span.start_s), _ms(span.end_s)) for span in recording.spans],
-        cuts=list(recording.cuts),
-        frames=account_frames(recording),
-        switch=Switch(recording.eo_loss_to_ir_only_ms(), recording.eo_return_to_fused_ms()),
-        latency_ms=_summary(recording.latencies_ms, (50, 95, 99)),
-        miou={
-            route: scores[route].miou if route in scores else None
-            for route in dict.fromkeys((*_ALWAYS, *scores))
+        schema=schema.SCHEMA,
+        kind=result.kind,
+        bag=_bag(result),
+        complete=result.complete,
+        problems=list(result.problems),
+        injections=_injections(result),
+        labels=result.labels or None,
+        classes=list(result.label_set.names),
+        frames=_frames(result),
+        routes=[schema.Span(s.route.value, round(s.start_s, 3), round(s.end_s, 3)) for s in result.spans],
+        switch=schema.Switch(_rounded(result.lost_ms), _rounded(result.returned_ms)),
+        streams={
+            m.value: _stream(m, result) for m in Modality if m in result.streams or result.received.get(m)
         },
+        wait_ms=Spread.of(row.wait_ms for row in result.rows),
+        latency_ms=Spread.of(row.latency_ms for row in result.answered),
+        latency_ms_by_route=_by_route(result.answered, "latency_ms"),
+        player_late_ms=Spread.of(result.late_ms),
+        miou={r: scores[r].miou if r in scores else None for r in dict.fromkeys((*_ALWAYS, *scores))},
         scores=scores,
-        player_late_ms=_summary(late, (50, 99)),
-        configuration=configuration,
-        versions=versions,
+        agreement=_agreement(result),
+        consistency={
+            route.value: schema.ConsistencyFacts(one.pairs, _number(one.miou))
+            for route, one in in_order(result.consistency).items()
+        },
+        resources=_resources(result),
+        timing=_timing(result),
+        configuration=dict(result.configuration),
+        versions=dict(result.versions),
     )
 
 
-def account_frames(recording: Recording) -> Frames:
-    """What became of every thermal image, by the node's own counters.
+def in_order(by_route: Mapping[Route, T]) -> dict[Route, T]:
+    """The same with the routes in their fixed order, whichever came first."""
+    return {route: by_route[route] for route in Route if route in by_route}
 
-    Raises:
-        RecordingError: if the node's diagnostics carry no account.
-    """
-    account = recording.account
-    if "ir_received" not in account or "answered" not in account:
-        raise RecordingError("the node's diagnostics carry no account of its frames")
-    lost_images = recording.sent_ir - account["ir_received"]
-    lost_masks = account["answered"] - len(recording.masks)
-    return Frames(
-        ir_in=recording.sent_ir,
-        masks_out=len(recording.masks),
-        dropped=count_dropped(account),
-        dropped_by={name: count for name, count in account.items() if name.startswith("dropped_")},
-        lost_in_transport=lost_images + lost_masks,
+
+def write_rows(path: Path, result: ReplayResult) -> None:
+    """Write a row per anchor frame; an empty cell where a figure does not exist."""
+    columns = _LIVE_COLUMNS if result.kind == "live" else _COLUMNS
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(getattr(row, name)) for name in columns] for row in result.rows)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, Modality | Route):
+        return value.value
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _bag(result: ReplayResult) -> schema.BagFacts:
+    start_s, length_s = round(result.start_s, 3), round(result.length_s, 3)
+    return schema.BagFacts(result.bag.name, start_s, length_s, asdict(result.topics))
+
+
+def _injections(result: ReplayResult) -> list[schema.InjectionFacts]:
+    end_s = result.start_s + result.length_s
+    return [
+        schema.InjectionFacts(one.modality.value, one.kind, str(one), one.stretches.within(end_s))
+        for one in result.injections
+    ]
+
+
+def _frames(result: ReplayResult) -> schema.Frames:
+    answered, lost = result.answered, sum(row.cause == LOST for row in result.rows)
+    unanswered = [row for row in result.rows if not row.route and row.cause != LOST]
+    return schema.Frames(
+        eo_in=result.received.get(Modality.EO, 0),
+        ir_in=result.received.get(Modality.IR, 0),
+        anchors=len(result.rows),
+        masks_out=len(answered),
+        masks_hz=round(len(answered) / result.length_s, 3) if result.length_s else None,
+        dropped=len(unanswered),
+        lost_in_transport=lost,
+        by_route={route.value: sum(row.route is route for row in answered) for route in Route},
+        dropped_by=_causes(unanswered),
+        not_fused_by=_causes(row for row in answered if row.route is not Route.FUSED),
+        apart=dict(result.counts),
     )
 
 
-def _score(recording: Recording, label_set: LabelSet) -> dict[str, RouteScore]:
-    scores = RouteScores(label_set)
-    for frame in played_frames(recording):
-        if frame.mask is not None and frame.labels is not None and frame.route is not None:
-            scores.update(frame.route, frame.mask, frame.labels)
-    return {route.value: _route_score(scores.scores(route)) for route in scores.routes}
+def _causes(rows: Iterable[FrameRow]) -> dict[str, int]:
+    return dict(Counter(row.cause for row in rows).most_common())
 
 
-def _route_score(scores: Scores) -> RouteScore:
-    return RouteScore(
+def _stream(modality: Modality, result: ReplayResult) -> schema.Stream:
+    samples = result.streams.get(modality, ())
+    states = _states(samples, result.start_s + result.length_s)
+    total_s = sum(span.end_s - span.start_s for span in states)
+    names = dict.fromkeys(span.state for span in states)
+    seconds = {n: sum(s.end_s - s.start_s for s in states if s.state == n) for n in names}
+    rates = [sample.rate_hz for sample in samples if sample.state == "ALIVE" and sample.rate_hz > 0]
+    return schema.Stream(
+        received=result.received.get(modality, 0),
+        rate_hz=round(float(np.median(rates)), 3) if rates else None,
+        share={name: round(value / total_s, 4) for name, value in seconds.items()} if total_s else {},
+        states=states,
+    )
+
+
+def _states(samples: tuple[StreamSample, ...], end_s: float) -> list[schema.StateSpan]:
+    runs = [(key, next(run).seconds) for key, run in groupby(samples, key=lambda s: (s.state, s.fault))]
+    ends = [start for _, start in runs[1:]] + [end_s] * bool(runs)
+    return [
+        schema.StateSpan(state, fault, round(start, 3), round(max(start, end), 3))
+        for ((state, fault), start), end in zip(runs, ends, strict=True)
+    ]
+
+
+def _score(scores: Scores) -> schema.RouteScore:
+    return schema.RouteScore(
         frames=scores.frames,
         miou=_number(scores.miou()),
         miou_absent_zero=_number(scores.miou(absent="zero")),
         pixel_accuracy=_number(scores.pixel_accuracy),
         iou={name: _number(iou) for name, iou in zip(scores.label_set.names, scores.iou, strict=True)},
+        confusion=scores.confusion.tolist(),
     )
 
 
-def _summary(values: list[float], at: tuple[int, ...]) -> dict[str, float]:
-    return percentiles(values, at) | {"max": max(values)}
+def _agreement(result: ReplayResult) -> schema.AgreementFacts | None:
+    one = result.agreement
+    return schema.AgreementFacts(one.frames, _number(one.pixels), _number(one.miou)) if one else None
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds, 3)
+def _resources(result: ReplayResult) -> dict[str, Spread]:
+    names = ("cpu_percent", "memory_mib", "gpu_percent", "gpu_memory_mib")
+    spreads = {name: Spread.of(getattr(sample, name) for sample in result.resources) for name in names}
+    return {name: spread for name, spread in spreads.items() if spread}
+
+
+def _timing(result: ReplayResult) -> schema.Timing:
+    compute = Spread.of(row.compute_ms for row in result.answered)
+    return schema.Timing(
+        compute_ms=compute,
+        compute_ms_by_route=_by_route(result.answered, "compute_ms"),
+        stages_ms={name: round(ms, 3) for name, ms in result.stages_ms.items()},
+        segmenter_hz=round(1000 / compute.mean, 3) if compute and compute.mean else None,
+    )
+
+
+def _by_route(rows: Iterable[FrameRow], name: str) -> dict[str, Spread]:
+    rows = list(rows)
+    spreads = {r.value: Spread.of(getattr(row, name) for row in rows if row.route is r) for r in Route}
+    return {route: spread for route, spread in spreads.items() if spread}
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(value, 3) for value in values]
 
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def write_json(path: Path, report: Report) -> None:
-    """Write ``report.json``."""
-    path.write_text(json.dumps(asdict(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def write_html(path: Path, report: Report, recording: Recording, strip: Path, *, title: str) -> None:
-    """Write ``report.html``: one file, charts and strip inside, no scripts."""
-    template = files("csk_ros.replay").joinpath("report.html").read_text(encoding="utf-8")
-    # Autoescape: names of classes, topics and files are not ours to trust.
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(score=_as_score, ms=_as_ms)
-    length_s = max(recording.seconds(frame.stamp_ns) for frame in recording.sent)
-    page = environment.from_string(template).render(
-        title=title,
-        report=report,
-        length_s=length_s,
-        ticks=_ticks(length_s),
-        tracks=_tracks(report, recording, length_s),
-        colors={route.value: color for route, color in ROUTE_COLORS.items()},
-        histogram=_data_url("image/svg+xml", charts.latency_histogram(recording).encode()),
-        over_time=_data_url("image/svg+xml", charts.latency_over_time(recording).encode()),
-        strip=_data_url("image/png", strip.read_bytes()),
-    )
-    path.write_text(page, encoding="utf-8")
-
-
-def _tracks(report: Report, recording: Recording, length_s: float) -> dict[str, list[dict[str, Any]]]:
-    """The bars of the timeline: name, place and width in percent of the drive."""
-    ends = [span.start_s for span in report.routes[1:]] + [length_s]
-    routes = [
-        _bar(span.route, span.start_s, end, length_s) for span, end in zip(report.routes, ends, strict=True)
-    ]
-    edges = [0.0, *(second for cut in recording.cuts for second in cut), length_s]
-    pieces = list(itertools.pairwise(edges))
-    names = ["EO on" if i % 2 == 0 else "EO cut" for i in range(len(pieces))]
-    camera = [_bar(name, *piece, length_s) for name, piece in zip(names, pieces, strict=True)]
-    return {"camera": [bar for bar in camera if bar["width"] > 0], "route": routes}
-
-
-def _bar(name: str, start_s: float, end_s: float, length_s: float) -> dict[str, Any]:
-    start_s, end_s = (min(max(second, 0.0), length_s) for second in (start_s, end_s))
-    place = {"left": 100 * start_s / length_s, "width": 100 * (end_s - start_s) / length_s}
-    return {"name": name, "start_s": start_s, "end_s": end_s, **place}
-
-
-def _ticks(length_s: float) -> list[float]:
-    step = next(step for step in (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, math.inf) if length_s / step <= 6)
-    return [i * step for i in range(int(length_s // step) + 1)] if math.isfinite(step) else [0.0]
-
-
-def _as_score(value: float | None) -> str:
-    return _NONE if value is None else f"{100 * value:.1f} %"
-
-
-def _as_ms(values: list[float]) -> str:
-    return ", ".join(f"{value:.0f}" for value in values) or _NONE
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -133,6 +133,7 @@ class ReplayResult:
         topics: of the bag.
         label_set: the classes.
         length_s: of the part that was replayed.
+        start_s: where that part begins, in seconds since the start of the bag.
         complete: whether all of it was; False after an interruption or where the bag is damaged.
         problems: what could not be read, a line each.
         injections: what was done to the streams.
@@ -160,6 +161,7 @@ class ReplayResult:
     topics: InputTopics
     label_set: LabelSet
     length_s: float
+    start_s: float = 0.0
     complete: bool = True
     problems: tuple[str, ...] = ()
     injections: tuple[Injection, ...] = ()

@@ -1,203 +1,241 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_type_hints
 
-import cv2
 import numpy as np
 import pytest
-from made_recording import make_recording
+from made_result import make_result, many_rows, without_masks
 from squares_samples import Squares
 
-from csk_ros.labels import MFNET
-from csk_ros.modality import Route
-from csk_ros.replay.frames import played_frames
-from csk_ros.replay.pictures import (
-    overlay,
-    strip_captions,
-    video_frame,
-    write_strip,
-    write_video,
-)
-from csk_ros.replay.recording import RecordingError
-from csk_ros.replay.report import account_frames, make_report, write_html, write_json
+from csk_ros.modality import Modality, Route
+from csk_ros.replay import report_schema
+from csk_ros.replay.report import make_report, write_report, write_rows
+from csk_ros.replay.report_schema import ReportError, Spread, read_report
+from csk_ros.replay.result import StreamSample
 
 CUT = (0.8, 1.4)
 DROPPED = (3, 10)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "report.md"
+
+
+@pytest.fixture(scope="module", params=["offline", "live"])
+def made(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return make_result(folder, Squares(frames=24), (CUT,), kind=request.param, dropped=DROPPED)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_recording(tmp_path_factory.mktemp("made"), Squares(frames=24), CUT, dropped=DROPPED)
+def offline(tmp_path_factory):
+    return make_result(tmp_path_factory.mktemp("made"), Squares(frames=24), (CUT,), dropped=DROPPED)
 
 
-@pytest.fixture(scope="module")
-def report(made):
-    return make_report(
-        made, Squares().label_set, configuration={"<weights>": "a & b"}, versions={"Python": "3"}
-    )
-
-
-def test_frames_pair_each_image_with_its_own_mask(made):
-    frames = list(played_frames(made))
-    for i, (frame, sample) in enumerate(zip(frames, Squares(frames=24), strict=True)):
-        is_cut = CUT[0] <= sample.stamp_ns / 1e9 < CUT[1]
-        assert np.array_equal(frame.ir, sample.ir)
-        assert np.array_equal(frame.labels, sample.labels)
-        assert (frame.eo is None) == is_cut
-        if i in DROPPED:
-            assert frame.mask is None
-            assert frame.route is None
-        else:
-            assert np.array_equal(frame.mask, np.roll(sample.labels, int(is_cut), axis=0))
-            assert frame.route is (Route.IR_ONLY if is_cut else Route.FUSED)
-
-
-def test_the_report_has_the_figures_of_the_recording(report):
+def test_the_report_has_the_figures_of_the_result(made):
+    report = make_report(made)
     assert [span.route for span in report.routes] == ["FUSED", "IR_ONLY", "FUSED"]
     assert (report.routes[1].start_s, report.routes[1].end_s) == (0.8, 1.3)
     assert dataclasses.asdict(report.frames) == {
+        "eo_in": 18,
         "ir_in": 24,
+        "anchors": 24,
         "masks_out": 22,
+        "masks_hz": round(22 / 2.3, 3),
         "dropped": 2,
-        "dropped_by": {"dropped_superseded": 2},
         "lost_in_transport": 0,
+        "by_route": {"FUSED": 17, "IR_ONLY": 5, "EO_ONLY": 0},
+        "dropped_by": {"SUPERSEDED": 2},
+        "not_fused_by": {"EO_STALE": 5},
+        "apart": {"eo_unused": 2},
     }
-    assert report.frames.reconciled
     assert report.miou["FUSED"] == 1
     # A square of 8 rows that is one row off: 7 of 9 rows are right; the ground loses as many pixels.
     ground = 24 * 32 - 64
     assert report.miou["IR_ONLY"] == pytest.approx((7 / 9 + (ground - 8) / (ground + 8)) / 2)
     assert report.scores["IR_ONLY"].frames == 5
-    assert 36 <= report.latency_ms["p50"] <= report.latency_ms["p95"] <= report.latency_ms["p99"] <= 44
-    assert report.player_late_ms["max"] == 1
+    assert np.sum(report.scores["IR_ONLY"].confusion) == 5 * 24 * 32
+    assert list(report.consistency) == ["FUSED", "IR_ONLY"]
+    assert report.switch.eo_loss_to_ir_only_ms == [210.0]
+
+
+def test_only_what_was_measured_has_a_time(made):
+    report = make_report(made)
+    measured, other = report.timing.compute_ms, report.latency_ms
+    if made.kind == "live":
+        measured, other = other, measured
+        assert report.player_late_ms.max == 1
+        assert report.resources["memory_mib"].max == 602
+        assert "gpu_percent" not in report.resources
+    assert other is None
+    assert 17 <= measured.p50 <= measured.p95 <= measured.p99 <= measured.max <= 57
+    assert measured.count == 22
 
 
 def test_lost_frames_are_told_apart_from_dropped_ones(made):
-    account = {"ir_received": 23, "answered": 23 - 2, "dropped_superseded": 2}
-    lost_one = dataclasses.replace(made, account=account, masks=made.masks[1:])
-    frames = account_frames(lost_one)
-    assert (frames.lost_in_transport, frames.reconciled) == (1, True)
-    forgetful = dataclasses.replace(made, account=account | {"dropped_superseded": 1}, masks=made.masks[1:])
-    assert not account_frames(forgetful).reconciled
-    with pytest.raises(RecordingError, match="carry no account"):
-        account_frames(dataclasses.replace(made, account={}))
+    rows = (dataclasses.replace(made.rows[0], route=None, cause="LOST"), *made.rows[1:])
+    frames = make_report(dataclasses.replace(made, rows=rows)).frames
+    assert (frames.dropped, frames.lost_in_transport, frames.masks_out) == (2, 1, 21)
+    assert frames.dropped_by == {"SUPERSEDED": 2}
 
 
-def test_no_masks_is_an_error(made):
-    with pytest.raises(RecordingError, match="no masks came back"):
-        make_report(dataclasses.replace(made, masks=()), MFNET, configuration={}, versions={})
-
-
-def test_a_drive_without_labels_has_a_report_without_scores(made, tmp_path):
-    def without_labels(recording, _):
-        unscored = make_report(recording, MFNET, configuration={}, versions={})
-        assert unscored.scores == {}
-        return unscored
-
-    squares = Squares(frames=24)
-    bare = dataclasses.replace(squares, with_labels=False)
-    recording = dataclasses.replace(made, drive=_bag(tmp_path / "bare", bare))
-    unscored = without_labels(recording, squares)
-    assert unscored.miou == {"FUSED": None, "IR_ONLY": None}
-    write_strip(tmp_path / "strip.png", recording, squares.label_set)
-    write_html(tmp_path / "report.html", unscored, recording, tmp_path / "strip.png", title="bare")
-    assert "Scores by class" not in (tmp_path / "report.html").read_text()
-
-
-def _bag(path, samples):
-    from csk_ros.replay.samples import write_samples  # noqa: PLC0415 (used here alone)
-
-    write_samples(path, samples, progress=False)
-    return path
-
-
-def test_json_is_the_report(report, tmp_path):
-    write_json(tmp_path / "report.json", report)
-    written = json.loads((tmp_path / "report.json").read_text())
-    assert written["routes"][0] == {"route": "FUSED", "start_s": 0.0, "end_s": 0.7}
-    assert {"ir_in", "masks_out", "dropped"} <= written["frames"].keys()
-    assert {"eo_loss_to_ir_only_ms", "eo_return_to_fused_ms"} == written["switch"].keys()
-    assert {"p50", "p95", "p99"} <= written["latency_ms"].keys()
-    assert {"FUSED", "IR_ONLY"} <= written["miou"].keys()
-
-
-class _Page(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.images, self.tags, self.outside = [], [], []
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(values)
-        self.outside += [v for k, v in values.items() if k in ("src", "href") and not v.startswith("data:")]
-
-
-def test_html_stands_alone_with_text_for_every_picture(made, report, tmp_path):
-    write_strip(tmp_path / "strip.png", made, Squares().label_set)
-    write_html(tmp_path / "report.html", report, made, tmp_path / "strip.png", title="A <drive>")
-    text = (tmp_path / "report.html").read_text()
-    page = _Page()
-    page.feed(text)
-    assert page.outside == []
-    assert "script" not in page.tags
-    assert len(page.images) == 3
-    assert all(len(image["alt"]) > 30 for image in page.images)
-    assert "A &lt;drive&gt;" in text
-    assert "&lt;weights&gt;" in text
-    assert "22 of 24" in text
-    assert text.count('role="img"') == 2
-    assert re.search(r"Route: FUSED from 0.0 to 0.8 seconds, IR_ONLY from 0.8 to 1.4 seconds", text)
-
-
-def test_strip_has_a_row_for_each_side_of_each_switch(made, tmp_path):
-    captions = strip_captions(made)
-    shown = [(round(made.seconds(stamp), 3), caption) for stamp, caption in captions.items()]
-    assert shown == [
-        (0.0, "first frame"),
-        (0.7, "last before the switch"),
-        (0.8, "first after the switch"),
-        (1.1, "in between"),
-        (1.3, "last before the switch"),
-        (1.4, "first after the switch"),
-        (1.9, "in between"),
-        (2.3, "last frame"),
+def test_states_of_a_stream_become_spans_with_their_share(offline):
+    samples = [(0.0, "ALIVE", ""), (1.0, "ALIVE", ""), (1.5, "UNUSABLE", "frozen"), (2.0, "ALIVE", "")]
+    streams = {Modality.EO: tuple(StreamSample(t, state, 10.0, fault) for t, state, fault in samples)}
+    stream = make_report(dataclasses.replace(offline, streams=streams)).streams["eo"]
+    assert [dataclasses.astuple(span) for span in stream.states] == [
+        ("ALIVE", "", 0.0, 1.5),
+        ("UNUSABLE", "frozen", 1.5, 2.0),
+        ("ALIVE", "", 2.0, 2.3),
     ]
-    write_strip(tmp_path / "strip.png", made, Squares().label_set)
-    image = cv2.imread(str(tmp_path / "strip.png"))
-    assert image.shape[1] == 1100
-    assert image.shape[0] > 8 * 200
+    assert stream.share == {"ALIVE": round(1.8 / 2.3, 4), "UNUSABLE": round(0.5 / 2.3, 4)}
+    assert stream.rate_hz == 10
 
 
-def test_video_plays_back_every_frame(made, tmp_path, capfd):
-    write_video(tmp_path / "video.webm", made, Squares().label_set, rate_hz=10, progress=False)
-    video = cv2.VideoCapture(str(tmp_path / "video.webm"))
-    count = 0
-    while video.read()[0]:
-        count += 1
-    assert count == 24
-    assert (tmp_path / "video.webm").read_bytes()[:4] == b"\x1a\x45\xdf\xa3"
-    assert capfd.readouterr().err == ""
+def test_two_equal_offline_replays_differ_in_timing_and_machine_alone(tmp_path):
+    documents, tables, strips = [], [], []
+    for name, slower in (("a", 0), ("b", 5)):
+        (tmp_path / name).mkdir()
+        result = make_result(tmp_path / name, Squares(frames=24), (CUT,), dropped=DROPPED)
+        rows = (
+            dataclasses.replace(row, compute_ms=row.compute_ms and row.compute_ms + slower)
+            for row in result.rows
+        )
+        result = dataclasses.replace(
+            result,
+            rows=tuple(rows),
+            stages_ms={"network": 30.0 + slower},
+            versions=dict(result.versions) | {"machine": name},
+        )
+        write_report(tmp_path / name, result, title="equal")
+        document = json.loads((tmp_path / name / "report.json").read_text())
+        documents.append((document.pop("timing"), document["versions"].pop("machine"), document))
+        tables.append((tmp_path / name / "frames.csv").read_bytes())
+        strips.append((tmp_path / name / "strip.png").read_bytes())
+    assert documents[0][2] == documents[1][2]
+    assert documents[0][0] != documents[1][0]
+    assert tables[0] == tables[1]
+    assert strips[0] == strips[1]
 
 
-def test_a_video_frame_shows_the_cut_and_moves_on_the_timeline(made):
-    frames = list(played_frames(made))
-    first, inside = (video_frame(frames[i], made, Squares().label_set) for i in (0, 9))
-    assert first.shape == inside.shape == (338, 1080, 3)
-    left = np.s_[40:300, :360]
-    assert inside[left].mean() < 40 < first[left].mean()
-    assert (first[-17, :3] == 255).all()
-    assert not (inside[-17, :3] == 255).all()
+def test_frames_csv_has_a_row_per_anchor_frame(made, tmp_path):
+    write_rows(tmp_path / "frames.csv", made)
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    assert ("latency_ms" in rows[0]) == (made.kind == "live")
+    assert "compute_ms" not in rows[0] or made.kind == "live"
+    assert int(rows[9]["stamp_ns"]) == made.rows[9].stamp_ns
+    assert (rows[9]["anchor"], rows[9]["route"], rows[9]["cause"]) == ("ir", "IR_ONLY", "EO_STALE")
+    assert rows[9]["eo_stamp_ns"] == ""
+    assert (rows[3]["route"], rows[3]["cause"], rows[3]["miou"]) == ("", "SUPERSEDED", "")
 
 
-def test_overlay_colours_classes_and_leaves_the_background_clear():
-    ir = np.full((4, 6), 100, np.uint8)
-    mask = np.zeros((4, 6), np.uint8)
-    mask[:, 3:] = 2
-    drawn = overlay(ir, mask, MFNET)
-    assert (drawn[:, :3] == 100).all()
-    assert drawn[0, 4].max() - drawn[0, 4].min() > 60
+def test_a_result_without_masks_has_a_report_without_figures(offline, tmp_path):
+    report = write_report(tmp_path, without_masks(offline), title="nothing came back")
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["miou"] == {"FUSED": None, "IR_ONLY": None}
+    assert document["timing"]["compute_ms"] is None
+    assert report.routes == []
+    assert report.frames.dropped_by == {"ENGINE_FAILED": 24}
+    page = (tmp_path / "report.html").read_text()
+    assert "No masks at all" in page
+    assert "dropped: engine failed" in page
+    assert (tmp_path / "strip.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_empty_result_has_a_report(offline, tmp_path):
+    bare = dataclasses.replace(without_masks(offline), rows=(), streams={}, received={}, length_s=0.0)
+    report = write_report(tmp_path, bare, title="empty")
+    assert report.frames.anchors == 0
+    assert report.frames.masks_hz is None
+
+
+def test_a_drive_without_labels_has_a_report_without_scores(tmp_path):
+    result = make_result(tmp_path, Squares(frames=24, with_labels=False), (CUT,))
+    report = write_report(tmp_path, result, title="bare")
+    assert report.scores == {}
+    assert report.labels is None
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="classes"' not in page
+    assert 'id="worst"' not in page
+
+
+def test_thermal_alone_has_a_report(tmp_path):
+    result = make_result(tmp_path, Squares(frames=12), ((0, 9),))
+    rows = tuple(dataclasses.replace(row, cause="EO_ABSENT") for row in result.rows)
+    result = dataclasses.replace(
+        result,
+        rows=rows,
+        topics=dataclasses.replace(result.topics, eo=None),
+        streams={Modality.IR: result.streams[Modality.IR]},
+        injections=(),
+    )
+    report = write_report(tmp_path, result, title="thermal alone")
+    assert report.frames.by_route == {"FUSED": 0, "IR_ONLY": 12, "EO_ONLY": 0}
+    assert list(report.streams) == ["ir"]
+    assert "no eo since start" in (tmp_path / "report.html").read_text()
+
+
+def test_optical_alone_has_a_report(tmp_path):
+    result = make_result(tmp_path, Squares(frames=12), ())
+    rows = (
+        dataclasses.replace(r, anchor=Modality.EO, route=Route.EO_ONLY, cause="IR_STALE") for r in result.rows
+    )
+    report = write_report(tmp_path, dataclasses.replace(result, rows=tuple(rows)), title="optical alone")
+    assert [span.route for span in report.routes] == ["EO_ONLY"]
+    assert "ir stale" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("count", [2_000, 20_000])
+def test_a_report_of_many_frames_stays_small(offline, tmp_path, count):
+    write_report(tmp_path, many_rows(offline, count), title="long")
+    page = (tmp_path / "report.html").read_text()
+    assert len(page) < 3_000_000
+    assert f"12 of {count // 5 - 1} changes of the route" in page
+    assert "too many changes" in page
+    assert 'title="changing, ' in page
+
+
+def test_a_spread_knows_what_is_missing():
+    assert Spread.of([None, None]) is None
+    assert Spread.of([1.0, None, 3.0]) == Spread(2, 2.0, 2.0, 2.9, 2.98, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is no report: it is not JSON"),
+        ("[1]", "it names no schema"),
+        ('{"schema": "2"}', "it names no schema"),
+        ('{"schema": 1}', "is of schema 1, this csk reads 2"),
+        ('{"schema": 2}', "is no whole report: it lacks agreement, bag,"),
+        ("[" * 100_000, "is no report"),
+    ],
+)
+def test_what_is_no_report_is_named(tmp_path, text, reason):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(ReportError, match=re.escape(reason)) as caught:
+        read_report(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_report_is_read_back_from_its_folder(offline, tmp_path):
+    report = write_report(tmp_path, offline, title="read")
+    assert read_report(tmp_path) == json.loads(json.dumps(dataclasses.asdict(report)))
+    with pytest.raises(ReportError, match="No such file"):
+        read_report(tmp_path / "missing")
+
+
+def _schema_classes():
+    return [one for one in vars(report_schema).values() if dataclasses.is_dataclass(one)]
+
+
+@pytest.mark.parametrize("schema", _schema_classes(), ids=lambda schema: schema.__name__)
+def test_every_field_of_the_schema_is_documented_under_its_object(schema):
+    sections = re.split(r"^### ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    section = next((s for s in sections if s.startswith(f"{schema.__name__}\n")), "")
+    documented = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+    assert documented == list(get_type_hints(schema))
