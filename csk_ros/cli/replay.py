@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from csk_ros.cli.replay_live import add_live_arguments, live_settings
+
 if TYPE_CHECKING:
     from csk_ros.replay.injection import Injection
+    from csk_ros.replay.label_folder import LabelFolder
+    from csk_ros.replay.result import ReplayResult
 
 _KINDS = {
     "drop": ("STRETCH", "images do not come: 3:6 (seconds), every:10:2 (2 s in every 10 s) or all"),
@@ -20,8 +25,11 @@ _KINDS = {
     ),
 }
 _MODALITIES = {"eo": "optical", "ir": "thermal"}
-PARTIAL = 3
-"""Exit code of a replay that is valid but does not cover all of the bag."""
+_NODE = ("engine", "device", "threads", "route")
+_OFFLINE = (
+    *("checkpoint", "eo", "ir", "labels", "parameters", *_NODE),
+    *("confidence", "overlay", "probe_every"),
+)
 
 
 def register(commands: Any, name: str) -> None:
@@ -54,23 +62,71 @@ def register(commands: Any, name: str) -> None:
         help="measure agreement of fused and thermal, and steadiness, on one frame of N; 0: not; default: 10 "
         "without labels, else 0",
     )
+    add_live_arguments(replay)
     commands.add_subcommand(name, replay, help=text)
 
 
 def run(arguments: Namespace) -> int:
     """Run ``csk replay``."""
+    from csk_ros.replay.conclude import conclude
+    from csk_ros.replay.label_folder import LabelFolder
+
+    labels = arguments.labels
+    folder = LabelFolder(labels) if labels and Path(labels).is_dir() else None
+    result = _live(arguments, folder) if arguments.live else _offline(arguments)
+    return conclude(Path(arguments.out).expanduser(), result, folder.labels_at if folder else None)
+
+
+def _offline(arguments: Namespace) -> ReplayResult:
     from csk_ros.replay.offline import run_offline
     from csk_ros.replay.offline_settings import OfflineSettings
 
-    given = vars(arguments.clone())
-    flags = {f"{kind}_{modality}" for kind in _KINDS for modality in _MODALITIES}
-    renamed = {"start": "start_s", "end": "end_s"}
     settings = OfflineSettings(
-        injections=_injections(given),
-        **{renamed.get(name, name): value for name, value in given.items() if name not in flags},
+        bag=arguments.bag,
+        out=arguments.out,
+        injections=_injections(arguments),
+        start_s=arguments.start,
+        end_s=arguments.end,
+        **{name: arguments[name] for name in _OFFLINE},
     )
-    result = run_offline(settings)
-    return 0 if result.complete else PARTIAL
+    return run_offline(settings)
+
+
+def _live(arguments: Namespace, labels: LabelFolder | None) -> ReplayResult:
+    from csk_ros.replay.bag import refuse_existing
+    from csk_ros.replay.live_run import run_live
+
+    for name in ("confidence", "overlay"):
+        if arguments[name]:
+            raise ValueError(
+                f"--{name} is for replay without --live: a node publishes what its parameters say"
+            )
+    out = Path(arguments.out).expanduser().resolve()
+    refuse_existing(out)
+    given = {name: arguments[name] for name in (*_NODE, "checkpoint")}
+    settings = live_settings(
+        arguments,
+        bag=Path(arguments.bag).expanduser(),
+        masks=out / "masks",
+        log=out / "node.log",
+        eo=arguments.eo,
+        ir=arguments.ir,
+        labels="none" if labels else arguments.labels,
+        labels_at=labels.labels_at if labels else None,
+        labels_from=arguments.labels if labels else "",
+        injections=_injections(arguments),
+        start_s=arguments.start,
+        end_s=float("inf") if arguments.end is None else arguments.end,
+        parameters_file=Path(arguments.parameters).expanduser() if arguments.parameters else None,
+        parameters={name: str(value) for name, value in given.items() if value is not None},
+    )
+    out.mkdir(parents=True)
+    try:
+        return run_live(settings)
+    except BaseException:
+        if not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 def _add_inputs(parser: ArgumentParser) -> None:
@@ -115,7 +171,7 @@ def _add_network(parser: ArgumentParser) -> None:
     parser.add_argument("--route", type=str | None, default=None, help="auto, fused, ir_only or eo_only")
 
 
-def _injections(given: dict[str, Any]) -> tuple[Injection, ...]:
+def _injections(arguments: Namespace) -> tuple[Injection, ...]:
     from csk_ros.modality import Modality
     from csk_ros.replay.injection import KINDS, Injection
 
@@ -123,5 +179,5 @@ def _injections(given: dict[str, Any]) -> tuple[Injection, ...]:
         Injection.parse(kind, modality, text)
         for modality in Modality
         for kind in KINDS
-        for text in given[f"{kind}_{modality.value}"]
+        for text in arguments[f"{kind}_{modality.value}"]
     )

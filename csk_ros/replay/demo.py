@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from csk_ros.data.synthetic import SceneDrive
 from csk_ros.modality import Modality, Route
 from csk_ros.replay.bag import BagReader
@@ -19,9 +17,11 @@ from csk_ros.replay.injection import Injection, Stretches
 from csk_ros.replay.live_result import make_result
 from csk_ros.replay.live_run import play_live
 from csk_ros.replay.live_settings import LiveSettings
-from csk_ros.replay.old_report import write_old_report
+from csk_ros.replay.pictures import write_video
 from csk_ros.replay.provenance import find_checkpoint
+from csk_ros.replay.report import write_report
 from csk_ros.replay.samples import write_samples
+from csk_ros.replay.summary import frames_line, summarise
 from csk_ros.replay.topics import find_topics
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from csk_ros.replay.result import ReplayResult
 
 TITLE = "csk_ros demo: night to day, with the optical camera cut"
-RESULTS = frozenset({"masks", "strip.png", "video.webm", "report.html", "report.json", "node.log"})
+RESULTS = frozenset(
+    {"masks", "strip.png", "video.webm", "report.html", "report.json", "frames.csv", "node.log"}
+)
 """Everything that a demo leaves in its output folder; a folder that holds anything else is refused."""
 
 _STEPS = 3
@@ -107,7 +109,7 @@ def run_demo(settings: DemoSettings) -> ReplayResult:
         result = _play(settings, checkpoint, drive, results)
         _replace(out, results)
     check_result(result, out)
-    _summarise(result, out)
+    sys.stdout.write(summarise(result, out / "report.html"))
     return result
 
 
@@ -146,7 +148,8 @@ def _play(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path) 
         result = make_result(live, bag, topics, played)
     result = dataclasses.replace(result, configuration=_configuration(settings) | dict(result.configuration))
     _say(3, "drawing and writing the report")
-    write_old_report(results, result, played, rate_hz=settings.rate, title=TITLE)
+    write_report(results, result, title=TITLE)
+    write_video(results / "video.webm", result, rate_hz=settings.rate)
     return result
 
 
@@ -160,7 +163,7 @@ def _require_good_end(played: Played) -> None:
 def check_result(result: ReplayResult, out: Path) -> None:
     """Raise DemoError unless every frame is accounted for and the route went FUSED, IR_ONLY, FUSED."""
     if _unaccounted(result):
-        raise DemoError(f"the frames do not add up: {_frames_line(result)}; see {out / 'report.html'}")
+        raise DemoError(f"the frames do not add up: {frames_line(result)}; see {out / 'report.html'}")
     if not (result.lost_ms and result.returned_ms and result.spans[0].route is Route.FUSED):
         seen = " -> ".join(span.route.value for span in result.spans)
         raise DemoError(
@@ -176,32 +179,6 @@ def _unaccounted(result: ReplayResult) -> int:
 
 def _dropped(result: ReplayResult) -> int:
     return sum(count for name, count in result.counts.items() if name.startswith("dropped_"))
-
-
-def _summarise(result: ReplayResult, out: Path) -> None:
-    latencies = [row.latency_ms for row in result.answered if row.latency_ms is not None]
-    at = {f"p{q}": np.percentile(latencies, q) for q in (50, 95, 99)}
-    scores = result.scores
-    facts = {
-        "routes": " -> ".join(span.route.value for span in result.spans),
-        "frames": _frames_line(result),
-        "switch": f"IR_ONLY {result.lost_ms[0]:.0f} ms after EO was lost, "
-        f"FUSED {result.returned_ms[0]:.0f} ms after its return",
-        "latency": ", ".join(f"{name} {ms:.0f} ms" for name, ms in at.items()),
-        "mIoU": ", ".join(f"{route.value} {scores.scores(route).miou():.3f}" for route in scores.routes)
-        if scores
-        else "not scored",
-        "report": out / "report.html",
-    }
-    sys.stdout.write("".join(f"{name:<8} {text}\n" for name, text in facts.items()))
-
-
-def _frames_line(result: ReplayResult) -> str:
-    counts = result.counts
-    return (
-        f"{counts['sent_ir']} in, {counts['masks']} masks, {_dropped(result)} dropped, "
-        f"{counts['lost_ir'] + counts['lost_masks']} lost in transport"
-    )
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from csk_ros.labels import UNLABELLED
 from csk_ros.replay import panels
-from csk_ros.replay.recording import RecordingError
 from csk_ros.replay.seen import seen_frames
 from csk_ros.replay.timeline import route_bars
 
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
     from csk_ros.replay.result import ReplayResult
     from csk_ros.replay.seen import LabelsAt, SeenFrame
     from csk_ros.replay.timeline import Bar
+
+
+class VideoError(RuntimeError):
+    """A video that cannot be written; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: b
         progress: show a progress bar on stderr.
 
     Raises:
-        RecordingError: if this OpenCV cannot write WebM.
+        VideoError: if this OpenCV cannot write WebM.
         BagError: if one of the bags cannot be opened.
     """
     width, height = panels.PANEL
@@ -152,7 +155,7 @@ def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: b
         fourcc = cv2.VideoWriter.fourcc(*"VP80")
         writer = cv2.VideoWriter(str(path), fourcc, rate_hz, (3 * width, height + 2 * panels.BAR))
     if not writer.isOpened():
-        raise RecordingError(f"this OpenCV cannot write {path}: it was built without FFmpeg or VP8")
+        raise VideoError(f"this OpenCV cannot write {path}: it was built without FFmpeg or VP8")
     stamps = {row.stamp_ns for row in result.rows}
     frames = seen_frames(result, stamps, labels_at=lambda _: None)
     bars = route_bars(result)

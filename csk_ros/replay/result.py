@@ -135,6 +135,7 @@ class ReplayResult:
         length_s: of the part that was replayed.
         start_s: where that part begins, in seconds since the start of the bag.
         complete: whether all of it was; False after an interruption or where the bag is damaged.
+        interrupted: whether it was interrupted.
         problems: what could not be read, a line each.
         injections: what was done to the streams.
         labels: where labels came from, in words; empty without.
@@ -163,6 +164,7 @@ class ReplayResult:
     length_s: float
     start_s: float = 0.0
     complete: bool = True
+    interrupted: bool = False
     problems: tuple[str, ...] = ()
     injections: tuple[Injection, ...] = ()
     labels: str = ""
