@@ -156,7 +156,8 @@ def _without_end(path: Path, ragged: int, problems: Problems, scratch: Path) -> 
     size = path.stat().st_size - ragged
     if shutil.disk_usage(scratch).free < size + _SPARE_BYTES:
         raise Damage(f"copying its whole pages fills the disk of {scratch}: set TMPDIR to another")
-    out = scratch / f"whole-{path.name}"
+    out = scratch / "whole" / path.name
+    out.parent.mkdir(exist_ok=True)
     shutil.copyfile(path, out)
     os.truncate(out, size)
     return out
