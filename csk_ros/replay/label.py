@@ -141,7 +141,11 @@ def _check(
             empty.append(file)
         else:
             found[stamp] = file
-    if not found and not empty:
+    if not found and empty:
+        raise BagError(
+            f"no file in {empty[0].parent} has a labelled pixel: paint class ids over the {UNLABELLED}"
+        )
+    if not found:
         names = ", ".join(file.name for file in list(files.values())[:_SHOWN])
         raise BagError(
             f"no image on {topic} has the stamp of a label file ({names}): one of its stamps is {example}"

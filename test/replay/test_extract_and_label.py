@@ -177,6 +177,8 @@ def test_labels_that_do_not_fit_are_named(tmp_path):
 
     cv2.imwrite(str(folder / name), np.zeros((5, 6), np.uint8))
     assert f"{name} is 6x5, but its image is 32x24" in refused()
+    cv2.imwrite(str(folder / name), np.full((24, 32), 255, np.uint8))
+    assert "has a labelled pixel: paint class ids over the 255" in refused()
     cv2.imwrite(str(folder / name), np.full((24, 32), 77, np.uint8))
     assert f"{name} holds the ids [77]: allowed are 0 to 8, and 255" in refused()
     (folder / name).rename(folder / "1234567890123456789.png")
