@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from csk_ros.data.registry import open_samples
 from csk_ros.modality import Modality
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, TYPES, BagError, BagWriter, Storage
 
@@ -87,22 +86,6 @@ def write_samples(
             stamp_ns = start_ns + round((sample.stamp_ns - first.stamp_ns) * stretch)
             for step, (topic, message) in enumerate(encode.messages(sample, stamp_ns)):
                 bag.write(topic, stamp_ns + step * _ORDER_STEP_NS, message)
-
-
-def write_data(path: str | Path, spec: str, split: str | None = None, **options: Any) -> int:
-    """Write the data set or scene drive that ``spec`` names; ``options`` as :func:`write_samples`.
-
-    Returns:
-        How many frames were written.
-
-    Raises:
-        ValueError: a spec or split that does not exist; says which do.
-        FileNotFoundError: data that is missing.
-        BagError: as :func:`write_samples`.
-    """
-    samples = open_samples(spec, split)
-    write_samples(path, samples, **options)
-    return len(samples)
 
 
 class _Encoder:

@@ -146,7 +146,10 @@ class BlockFile(ABC):
         return self._unpack(self._packed(file, block))
 
     def _unpack(self, packed: Packed) -> tuple[bytes, str]:
-        data, fault = read_up_to(self._unpacking(packed), packed.size)
+        if packed.compression in {"", "none"} and len(packed.data) == packed.size:
+            data, fault = packed.data, ""
+        else:
+            data, fault = read_up_to(self._unpacking(packed), packed.size)
         if packed.crc and not fault and zlib.crc32(data) != packed.crc:
             raise Damage("its checksum is wrong")
         return data, fault

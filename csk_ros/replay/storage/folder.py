@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -122,8 +123,8 @@ def open_file(path: Path, problems: Problems, scratch: Path) -> StorageFile:
                 head = file.read(16)
         if not head:
             raise Damage("it is empty")
-        if head.startswith(sqlite.MAGIC) and (ragged := path.stat().st_size % sqlite.page_size(path)):
-            path = _without_end(path, ragged, problems, scratch)
+        if head.startswith(sqlite.MAGIC):
+            path = _settle(path, problems, scratch)
         for magic, open_storage in _MAGICS.items():
             if head.startswith(magic):
                 return open_storage(path, problems)
@@ -150,15 +151,28 @@ def _unpack(path: Path, problems: Problems, scratch: Path) -> Path:
     return out
 
 
-def _without_end(path: Path, ragged: int, problems: Problems, scratch: Path) -> Path:
-    """A copy without the page that is cut short: sqlite would read zeros in place of what is missing."""
-    problems.say(path.name, "it is cut short")
-    size = path.stat().st_size - ragged
-    if shutil.disk_usage(scratch).free < size + _SPARE_BYTES:
-        raise Damage(f"copying its whole pages fills the disk of {scratch}: set TMPDIR to another")
-    out = scratch / f"whole-{path.name}"
-    shutil.copyfile(path, out)
-    os.truncate(out, size)
+def _settle(path: Path, problems: Problems, scratch: Path) -> Path:
+    """The database as a file that says it all: a copy, where a recorder was killed or the end is missing."""
+    logs = [
+        log for end in ("-wal", "-journal") if (log := Path(f"{path}{end}")).is_file() and log.stat().st_size
+    ]
+    ragged = path.stat().st_size % sqlite.page_size(path)
+    if not (logs or ragged):
+        return path
+    out = scratch / "whole" / path.name
+    out.parent.mkdir(exist_ok=True)
+    for file in (path, *logs):
+        if shutil.disk_usage(scratch).free < file.stat().st_size + _SPARE_BYTES:
+            raise Damage(f"copying it fills the disk of {scratch}: set TMPDIR to another")
+        shutil.copyfile(file, out.parent / file.name)
+    if ragged:  # sqlite would read zeros in place of what is missing
+        problems.say(path.name, "it is cut short")
+        os.truncate(out, path.stat().st_size - ragged)
+    with closing(sqlite3.connect(out)) as database:
+        try:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            problems.say(path.name, f"what its recorder wrote last cannot be taken in: {one_line(error)}")
     return out
 
 

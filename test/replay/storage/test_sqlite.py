@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -124,3 +126,22 @@ def test_rows_of_other_types_are_problems(file):
         "bag.db3: 2 messages cannot be read: it has no topic or no time",
         "bag.db3: 1 message cannot be read: it holds no bytes",
     ]
+
+
+def test_what_a_killed_recorder_left_in_its_log_is_read(file):
+    """As of a recorder with the storage profile resilient."""
+    code = (
+        "import sqlite3, os, sys\n"
+        "database = sqlite3.connect(sys.argv[1])\n"
+        "database.execute('PRAGMA journal_mode=WAL')\n"
+        "database.execute('INSERT INTO messages (topic_id, timestamp, data) '\n"
+        "                 'SELECT topic_id, timestamp + 1, data FROM messages')\n"
+        "database.commit()\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False)
+    held = sorted((path.name, path.read_bytes()) for path in file.parent.iterdir())
+    assert any(name.endswith("-wal") for name, _ in held)
+    found, problems = read(file.parent)
+    assert (len(found), problems) == (2 * len(MADE), [])
+    assert sorted((path.name, path.read_bytes()) for path in file.parent.iterdir()) == held
