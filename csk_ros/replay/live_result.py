@@ -173,9 +173,10 @@ def _resources(played: Played) -> tuple[ResourceSample, ...]:
 
 
 def _configuration(settings: LiveSettings) -> dict[str, str]:
-    node = f"running: {settings.node}" if settings.node is not None else "its own process"
+    running = settings.node is not None
     chosen = {
-        "node": node,
+        "node": f"running: {settings.node}" if running else "a process of its own",
+        "usage": "memory by the node's own word; its processor time is not seen" if running else "",
         "rate": f"{settings.rate:g}",
         "turns": str(settings.loop or "until stopped"),
         "from": f"{settings.start_s:g} s" if settings.start_s else "",
