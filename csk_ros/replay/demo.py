@@ -133,12 +133,7 @@ def _play(settings: DemoSettings, checkpoint: Path, drive: Path, results: Path) 
         bag=drive,
         masks=results / "masks",
         injections=(cut,),
-        # With the size known the engine is made ready for it before the first image, not by it.
-        parameters={
-            "checkpoint": str(checkpoint),
-            "height": str(settings.height),
-            "width": str(settings.width),
-        },
+        parameters={"checkpoint": str(checkpoint)},
         log=results / "node.log",
     )
     with BagReader(drive) as bag:

@@ -60,7 +60,7 @@ def make_result(settings: LiveSettings, bag: BagReader, topics: InputTopics, pla
         interrupted=not played.complete,
         problems=tuple(problems),
         injections=settings.injections,
-        labels="" if scorer is None else settings.labels_from or f"topic {topics.labels}",
+        labels="" if scorer is None else settings.labels_from or topics.labels or "",
         rows=_with_miou(rows, scorer),
         received=_received(played),
         counts=_counts(played),
@@ -175,9 +175,10 @@ def _resources(played: Played) -> tuple[ResourceSample, ...]:
 
 
 def _configuration(settings: LiveSettings) -> dict[str, str]:
-    node = f"running: {settings.node}" if settings.node is not None else "its own process"
+    running = settings.node is not None
     chosen = {
-        "node": node,
+        "node": f"running: {settings.node}" if running else "a process of its own",
+        "usage": "memory by the node's own word; its processor time is not seen" if running else "",
         "rate": f"{settings.rate:g}",
         "turns": str(settings.loop or "until stopped"),
         "from": f"{settings.start_s:g} s" if settings.start_s else "",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from csk_ros.messages import ImageError, read_ir
 from csk_ros.replay.bag import (
     COMPRESSED_IMAGE,
     LABEL_SET_KEY,
@@ -107,7 +108,18 @@ def _node_parameters(settings: LiveSettings, bag: BagReader, topics: InputTopics
         for topic, modality in topics.modalities.items()
     }
     clock = {"use_sim_time": "true"} if settings.clock else {}
-    return given | transports | clock | {"autostart": "true"}
+    size = {} if settings.parameters_file else _size(bag, topics)
+    return size | given | transports | clock | {"autostart": "true"}
+
+
+def _size(bag: BagReader, topics: InputTopics) -> dict[str, str]:
+    """The size of the bag's images: known before, the engine is made ready for it before the first image."""
+    try:
+        record = next(bag.records([topics.ir or topics.eo or ""]))
+        height, width = read_ir(record.message).shape
+    except (StopIteration, BagError, ImageError):
+        return {}
+    return {"height": str(height), "width": str(width)}
 
 
 class _Run:

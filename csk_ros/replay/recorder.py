@@ -95,6 +95,8 @@ class Recorder:
     def wait_for_account(self, sent: Mapping[Modality, int], timeout_s: float) -> bool:
         """Wait until the node reports an outcome for every image sent and every mask has come.
 
+        That its streams stand still from now on is no longer noted: they do because nothing is played.
+
         Args:
             sent: images sent, by stream.
             timeout_s: longest to wait; less where nothing changes any more.
@@ -103,8 +105,9 @@ class Recorder:
             Whether that happened; if not, the account shows what is missing.
         """
         deadline = time.monotonic() + timeout_s
-        self._changed_at = time.monotonic()
         with self._changed:
+            self._changed_at = time.monotonic()
+            self._listener.played()
             while not self._complete(sent):
                 now = time.monotonic()
                 if now > deadline or now - self._changed_at > _QUIET_S:
@@ -184,7 +187,7 @@ class _Listener:
         self._facts: dict[str, str] = {}
         self._memory: list[Usage] = []
         self._restarts = 0
-        self._begun = False
+        self._begun = self._over = False
         self.latest: dict[str, int] = {}
 
     @property
@@ -200,6 +203,10 @@ class _Listener:
         """Count from here."""
         self._begun = True
         self._before = dict(self.latest)
+
+    def played(self) -> None:
+        """Nothing comes any more."""
+        self._over = True
 
     def hear(self, message: DiagnosticArray, wall_ns: int) -> bool:
         """Take a message; whether the counters changed."""
@@ -236,7 +243,7 @@ class _Listener:
             )
 
     def _hear_stream(self, modality: Modality, values: Mapping[str, str], wall_ns: int) -> None:
-        if "state" in values:
+        if "state" in values and not self._over:
             state, rate_hz = values["state"].upper(), float(values.get("rate_hz", 0))
             self._streams[modality].append(Standing(wall_ns, state, rate_hz, values.get("reason", "")))
 

@@ -28,8 +28,15 @@ class EchoNode:
     """A context manager; drops every ``drop_every``-th thermal image and says so, or forgets to."""
 
     def __init__(
-        self, period_ns: int, drop_every: int = 0, *, honest: bool = True, compressed: bool = False
+        self,
+        period_ns: int,
+        drop_every: int = 0,
+        *,
+        honest: bool = True,
+        compressed: bool = False,
+        die_at: int = 0,
     ) -> None:
+        self._die_at = die_at
         self._honest = honest
         self._compressed = compressed
         self.images = []
@@ -81,6 +88,8 @@ class EchoNode:
 
     def _on_ir(self, message):
         self.images.append(message)
+        if len(self.images) == self._die_at:
+            os._exit(7)
         self._counters["ir_received"] += 1
         if self._drop_every and self._counters["ir_received"] % self._drop_every == 0:
             self._counters["dropped_superseded"] += self._honest
@@ -108,7 +117,12 @@ class EchoNode:
 def main():
     """Run as the demo's node; takes its ways from the environment."""
     ways = dict(way.split("=") for way in os.environ["ECHO_WAYS"].split(","))
-    node = EchoNode(int(ways["period_ns"]), int(ways["drop_every"]), honest=ways["honest"] == "yes")
+    node = EchoNode(
+        int(ways["period_ns"]),
+        int(ways["drop_every"]),
+        honest=ways["honest"] == "yes",
+        die_at=int(ways.get("die_at", 0)),
+    )
     with node, contextlib.suppress(KeyboardInterrupt):
         signal.pause()
     return int(ways["exit_code"])

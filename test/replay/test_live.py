@@ -21,7 +21,7 @@ from csk_ros.replay import wait_until_active
 from csk_ros.replay.bag import IMAGE, TYPES, BagError, BagReader, qos_profile
 from csk_ros.replay.injection import Injection, Stretches
 from csk_ros.replay.live import LiveError, LiveSession
-from csk_ros.replay.live_run import START_KEY, run_live
+from csk_ros.replay.live_run import START_KEY, _stopping_on_interrupt, run_live
 from csk_ros.replay.live_settings import LiveSettings
 from csk_ros.replay.player import Player
 from csk_ros.replay.samples import START_NS, header, image_message, write_samples
@@ -106,7 +106,7 @@ def test_masks_are_scored_against_the_labels_of_their_stamps(played):
     assert set(played.scores.routes) == {Route.FUSED, Route.IR_ONLY}
     for route in played.scores.routes:
         np.testing.assert_array_equal(played.scores.scores(route).confusion, expected.scores(route).confusion)
-    assert played.labels == "topic /labels/image"
+    assert played.labels == "/labels/image"
 
 
 def test_a_part_twice_at_twice_the_speed(drive):
@@ -128,6 +128,15 @@ def test_a_part_twice_at_twice_the_speed(drive):
     assert all(row.miou is not None for row in result.answered)
 
 
+def test_labels_move_with_the_stamps_of_the_thermal_images(drive):
+    shift = Injection("shift", Modality.IR, Stretches(0.2, 0.4), amount_ns=7_000_000)
+    with EchoNode(PERIOD_NS):
+        result = run_live(settings(drive, injections=(shift,)))
+    moved = [(row.stamp_ns - START_NS) % PERIOD_NS for row in result.rows]
+    assert moved == [7_000_000 if 4 <= i < 8 else 0 for i in range(12)]
+    assert all(row.miou is not None for row in result.answered)
+
+
 def test_the_first_interrupt_ends_an_endless_run_with_what_there_is(drive, capsys):
     usual = signal.getsignal(signal.SIGINT)
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
@@ -142,6 +151,14 @@ def test_the_first_interrupt_ends_an_endless_run_with_what_there_is(drive, capsy
     assert stamps == sorted(set(stamps))
     with BagReader(drive / "masks") as bag:
         assert bag.topics["/segment/mask"].messages == len(result.answered)
+
+
+def test_the_second_interrupt_is_the_usual_one():
+    with _stopping_on_interrupt() as stopping:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping.wait(10)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_with_a_clock_the_stamps_stay_and_the_clock_runs_with_them(drive):

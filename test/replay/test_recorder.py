@@ -86,6 +86,8 @@ def test_waiting_ends_when_everything_is_accounted_for_or_nothing_changes(heard)
     recorder.begin()
     say({"frames": {"ir_received": 5, "answered": 0, "in_hand": 0}}, until=lambda reports: reports.account)
     assert recorder.wait_for_account({Modality.IR: 5}, timeout_s=60)
+    say({"ir": {"state": "stale"}, **frames(5)}, until=lambda reports: reports.account["answered"])
+    assert recorder.reports().streams[Modality.IR] == ()
     started = time.monotonic()
     assert not recorder.wait_for_account({Modality.IR: 6}, timeout_s=100)
     assert time.monotonic() - started < 90
