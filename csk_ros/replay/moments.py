@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 LOST = "LOST"
 """The cause of a frame that a live run lost on the way."""
 
+NO_MASK = "NO_MASK"
+"""No mask, for a cause that the node's counts do not tell."""
+
+UNKNOWN = "UNKNOWN"
+"""A route for a reason that the node's diagnostics do not tell."""
+
 _MOST_SWITCHES = 12
 _MOST_WITH_MIDDLE = 4  # switches up to which a frame between each and the next is shown too
 _MOST_WORST = 6
 _WORST_APART_S = 1.0  # neighbours fail alike: one of them is enough
 _WORDS: dict[str, str] = {one.name: one.value for kind in (Reason, DropCause) for one in kind} | {
-    LOST: "lost on the way to or from the node"
+    LOST: "lost on the way to or from the node",
+    NO_MASK: "no mask, and the node's counts do not tell why",
+    UNKNOWN: "the diagnostics do not tell why",
 }
 
 
@@ -60,7 +68,7 @@ def find_moments(result: ReplayResult) -> Moments:
     runs = [list(run) for _, run in groupby(result.answered, key=lambda row: row.route)]
     changes = list(pairwise(runs))
     chosen = [changes[i] for i in _spread(len(changes))]
-    moments: dict[int, Moment] = {}
+    moments: dict[FrameRow, Moment] = {}
     for before, after in chosen:
         _note(moments, before[-1], "last before the switch")
         _note(moments, after[0], f"first after the switch ({cause_words(after[0].cause)})")
@@ -73,8 +81,8 @@ def find_moments(result: ReplayResult) -> Moments:
     return Moments(tuple(in_time), len(changes), len(chosen), _worst(result))
 
 
-def _note(moments: dict[int, Moment], row: FrameRow, caption: str) -> None:
-    moments.setdefault(row.stamp_ns, Moment(row, caption))
+def _note(moments: dict[FrameRow, Moment], row: FrameRow, caption: str) -> None:
+    moments.setdefault(row, Moment(row, caption))
 
 
 def _spread(count: int) -> list[int]:

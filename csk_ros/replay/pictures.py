@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from csk_ros.labels import LabelSet
     from csk_ros.replay.moments import Moment, Moments
     from csk_ros.replay.panels import Picture
-    from csk_ros.replay.result import ReplayResult
+    from csk_ros.replay.result import FrameRow, ReplayResult
     from csk_ros.replay.seen import LabelsAt, SeenFrame
     from csk_ros.replay.timeline import Bar
 
@@ -72,17 +72,16 @@ def draw_moments(result: ReplayResult, moments: Moments, labels_at: LabelsAt | N
     Raises:
         BagError: if one of the bags cannot be opened.
     """
-    stamps = {moment.row.stamp_ns for moment in (*moments.switches, *moments.worst)}
-    frames = (_draw(frame, result.label_set) for frame in seen_frames(result, stamps, labels_at))
-    drawn = {stamp: (images, classes) for stamp, images, classes in frames}
+    rows = {moment.row for moment in (*moments.switches, *moments.worst)}
+    drawn = {frame.row: _draw(frame, result.label_set) for frame in seen_frames(result, rows, labels_at)}
 
     def of(chosen: Sequence[Moment]) -> tuple[Drawn, ...]:
-        return tuple(Drawn(m, *drawn[m.row.stamp_ns]) for m in chosen if m.row.stamp_ns in drawn)
+        return tuple(Drawn(m, *drawn[m.row]) for m in chosen if m.row in drawn)
 
     return Pictures(of(moments.switches), moments.switch_count, moments.shown, of(moments.worst))
 
 
-def _draw(frame: SeenFrame, label_set: LabelSet) -> tuple[int, dict[str, Picture], frozenset[int]]:
+def _draw(frame: SeenFrame, label_set: LabelSet) -> tuple[dict[str, Picture], frozenset[int]]:
     anchor = frame.eo if frame.ir is None else frame.ir
     height, width = (3, 4) if anchor is None else anchor.shape[:2]
     # In the camera's own proportions, within reason.
@@ -91,7 +90,7 @@ def _draw(frame: SeenFrame, label_set: LabelSet) -> tuple[int, dict[str, Picture
     if frame.labels is not None:
         images["labels"] = panels.fit(panels.over_image(frame, frame.labels, label_set), size)
     maps = [one for one in (frame.mask, frame.labels) if one is not None]
-    return frame.row.stamp_ns, images, frozenset(int(i) for one in maps for i in np.unique(one))
+    return images, frozenset(int(i) for one in maps for i in np.unique(one))
 
 
 def legend_of(classes: Sequence[int], label_set: LabelSet) -> list[tuple[str, str]]:
@@ -142,7 +141,7 @@ def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: b
 
     Args:
         path: of the new file.
-        result: the replay; every anchor frame becomes a frame of the video.
+        result: the replay; every anchor frame becomes a frame of the video, once if the bag was looped.
         rate_hz: frames per second of the video.
         progress: show a progress bar on stderr.
 
@@ -156,13 +155,18 @@ def write_video(path: Path, result: ReplayResult, *, rate_hz: float, progress: b
         writer = cv2.VideoWriter(str(path), fourcc, rate_hz, (3 * width, height + 2 * panels.BAR))
     if not writer.isOpened():
         raise VideoError(f"this OpenCV cannot write {path}: it was built without FFmpeg or VP8")
-    stamps = {row.stamp_ns for row in result.rows}
-    frames = seen_frames(result, stamps, labels_at=lambda _: None)
+    rows = {row.stamp_ns: row for row in sorted(result.rows, key=_is_worse, reverse=True)}
+    frames = seen_frames(result, rows.values(), labels_at=lambda _: None)
     bars = route_bars(result)
-    bar = tqdm(frames, "writing video", len(stamps), unit="frame", disable=not progress, file=sys.stderr)
+    bar = tqdm(frames, "writing video", len(rows), unit="frame", disable=not progress, file=sys.stderr)
     for frame in bar:
         writer.write(cv2.cvtColor(video_frame(frame, result, bars), cv2.COLOR_RGB2BGR))
     writer.release()
+
+
+def _is_worse(row: FrameRow) -> tuple[bool, float]:
+    """Of a stamp that came more than once the first frame with a mask is shown."""
+    return row.route is None, row.seconds
 
 
 @contextlib.contextmanager

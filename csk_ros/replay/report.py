@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from csk_ros.modality import Modality, Route
+from csk_ros.perception.frames import DropCause
 from csk_ros.replay import report_schema as schema
-from csk_ros.replay.moments import LOST, find_moments
+from csk_ros.replay.moments import LOST, NO_MASK, find_moments
 from csk_ros.replay.page import write_page
 from csk_ros.replay.pictures import draw_moments, write_strip
 from csk_ros.replay.report_schema import Report, Spread
@@ -141,25 +142,42 @@ def _injections(result: ReplayResult) -> list[schema.InjectionFacts]:
 
 
 def _frames(result: ReplayResult) -> schema.Frames:
-    answered, lost = result.answered, sum(row.cause == LOST for row in result.rows)
-    unanswered = [row for row in result.rows if not row.route and row.cause != LOST]
+    answered = result.answered
+    dropped_by, lost = _unanswered(result)
+    dropped = sum(dropped_by.values())
     return schema.Frames(
         eo_in=result.received.get(Modality.EO, 0),
         ir_in=result.received.get(Modality.IR, 0),
-        anchors=len(result.rows),
+        anchors=len(answered) + dropped + lost,
         masks_out=len(answered),
         masks_hz=round(len(answered) / result.length_s, 3) if result.length_s else None,
-        dropped=len(unanswered),
+        dropped=dropped,
         lost_in_transport=lost,
         by_route={route.value: sum(row.route is route for row in answered) for route in Route},
-        dropped_by=_causes(unanswered),
-        not_fused_by=_causes(row for row in answered if row.route is not Route.FUSED),
+        dropped_by=dropped_by,
+        not_fused_by=dict(Counter(r.cause for r in answered if r.route is not Route.FUSED).most_common()),
         apart=dict(result.counts),
     )
 
 
-def _causes(rows: Iterable[FrameRow]) -> dict[str, int]:
-    return dict(Counter(row.cause for row in rows).most_common())
+def _unanswered(result: ReplayResult) -> tuple[dict[str, int], int]:
+    """Drops by cause, and frames lost on the way.
+
+    Counts know of drops that never became a row; rows of a live run may not know their cause. Each cause
+    takes the greater figure, and what is then left of the rows has none.
+    """
+    rows = Counter(row.cause for row in result.rows if not row.route)
+    told = {cause.name: result.counts.get(f"dropped_{cause.name.lower()}", 0) for cause in DropCause}
+    unknown, lost = rows.pop(NO_MASK, 0), rows.pop(LOST, 0)
+    known = {cause: max(told.get(cause, 0), rows[cause]) for cause in (*told, *rows)}
+    unknown -= sum(known.values()) - rows.total()
+    stream = "ir" if result.topics.ir else "eo"
+    told_lost = result.counts.get(f"lost_{stream}", 0) + result.counts.get("lost_masks", 0)
+    found = min(max(told_lost - lost, 0), max(unknown, 0))
+    known[NO_MASK] = max(unknown - found, 0)
+    return dict(
+        Counter({cause: count for cause, count in known.items() if count}).most_common()
+    ), lost + found
 
 
 def _stream(modality: Modality, result: ReplayResult) -> schema.Stream:

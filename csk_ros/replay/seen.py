@@ -14,7 +14,7 @@ from csk_ros.replay.source import Source
 from csk_ros.replay.stamps import read_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     LabelsAt = Callable[[int], NDArray[np.uint8] | None]
     Key = tuple[Modality | None, int]
 
-_AHEAD = 32
+_AHEAD = 64
 """How many frames wait for an image still to come, and how many masks for their frame."""
 
 
@@ -50,27 +50,27 @@ class SeenFrame:
 
 
 def seen_frames(
-    result: ReplayResult, stamps: Collection[int], labels_at: LabelsAt | None = None
+    result: ReplayResult, rows: Iterable[FrameRow], labels_at: LabelsAt | None = None
 ) -> Iterator[SeenFrame]:
-    """The frames of some stamps, in the order of arrival, each stamp once.
+    """The frames of some rows, in the order of arrival in the bag.
 
     One pass over the bag and one over the masks; only what is asked for is decoded, and only a few dozen
     frames are held at a time, as bytes. It ends where the bag is damaged.
 
     Args:
         result: the replay.
-        stamps: ``stamp_ns`` of rows.
+        rows: some of its rows.
         labels_at: gives the labels of a stamp; None reads the label topic of the bag, where it has one.
 
     Raises:
         BagError: if one of the bags cannot be opened.
     """
-    rows = _chosen(result, set(stamps))
+    rows = list(rows)
     if not rows:
         return
     with ExitStack() as stack:
         bag = stack.enter_context(BagReader(result.bag))
-        masked = [row.mask_stamp_ns for row in rows.values() if row.route]
+        masked = [row.mask_stamp_ns for row in rows if row.route]
         masks = _Masks(stack.enter_context(BagReader(result.masks)), masked) if masked else None
         source = Source(
             bag,
@@ -93,22 +93,14 @@ def seen_frames(
             )
 
 
-def _chosen(result: ReplayResult, stamps: set[int]) -> dict[tuple[Modality, int], FrameRow]:
-    """The row of each stamp; where a stamp came twice the one with a mask."""
-    rows: dict[tuple[Modality, int], FrameRow] = {}
-    taken: set[int] = set()
-    for row in sorted(result.rows, key=lambda row: row.route is None):
-        if row.stamp_ns in stamps and row.stamp_ns not in taken:
-            taken.add(row.stamp_ns)
-            rows[row.anchor, row.stamp_ns] = row
-    return rows
-
-
 def _gather(
-    source: Source, rows: dict[tuple[Modality, int], FrameRow], *, with_labels: bool
+    source: Source, rows: list[FrameRow], *, with_labels: bool
 ) -> Iterator[tuple[FrameRow, dict[Key, Arrival]]]:
     """Each row with what arrived for it."""
-    needs = {row: _keys(row, with_labels=with_labels) for row in rows.values()}
+    needs = {row: _keys(row, with_labels=with_labels) for row in rows}
+    anchors: dict[Key, list[FrameRow]] = {}
+    for row in needs:
+        anchors.setdefault((row.anchor, row.stamp_ns), []).append(row)
     uses = Counter(key for keys in needs.values() for key in keys)
     shelf: dict[Key, Arrival] = {}
     queue: deque[FrameRow] = deque()
@@ -127,8 +119,7 @@ def _gather(
         if not uses[key] or key in shelf:
             continue
         shelf[key] = arrival
-        if arrival.modality and (row := rows.get((arrival.modality, arrival.stamp_ns))):
-            queue.append(row)
+        queue.extend(anchors.pop(key, ()))
         while queue and (len(queue) > _AHEAD or all(key in shelf for key in needs[queue[0]])):
             yield take()
     while queue:

@@ -7,7 +7,7 @@ from made_result import make_result, many_rows, without_masks
 from squares_samples import Squares
 
 from csk_ros.perception.frames import DropCause, Reason
-from csk_ros.replay.moments import LOST, cause_words, find_moments
+from csk_ros.replay.moments import LOST, NO_MASK, UNKNOWN, cause_words, find_moments
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,6 @@ def test_without_masks_or_scores_there_is_nothing_to_see(made):
 
 
 def test_every_cause_has_words():
-    for name in [*Reason.__members__, *DropCause.__members__, LOST]:
+    for name in [*Reason.__members__, *DropCause.__members__, LOST, NO_MASK, UNKNOWN]:
         assert cause_words(name) != name
     assert cause_words("new one") == "new one"

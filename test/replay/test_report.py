@@ -239,3 +239,37 @@ def test_every_field_of_the_schema_is_documented_under_its_object(schema):
     section = next((s for s in sections if s.startswith(f"{schema.__name__}\n")), "")
     documented = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
     assert documented == list(get_type_hints(schema))
+
+
+def _with_rows(result, causes, counts):
+    rows = (dataclasses.replace(result.rows[0], route=None, cause=cause) for cause in causes)
+    return make_report(dataclasses.replace(result, rows=(*result.rows[:2], *rows), counts=counts)).frames
+
+
+@pytest.mark.parametrize(
+    ("causes", "counts", "dropped_by", "lost"),
+    [
+        (["UNREADABLE"], {"dropped_unreadable": 1}, {"UNREADABLE": 1}, 0),
+        (["UNREADABLE"], {"dropped_duplicate": 2}, {"DUPLICATE": 2, "UNREADABLE": 1}, 0),
+        (["NO_MASK"] * 5, {"dropped_superseded": 3, "lost_ir": 1, "lost_masks": 1}, {"SUPERSEDED": 3}, 2),
+        (["NO_MASK"] * 5, {"dropped_superseded": 3}, {"SUPERSEDED": 3, "NO_MASK": 2}, 0),
+        (["NO_MASK"] * 5, {}, {"NO_MASK": 5}, 0),
+        (["LOST"] * 2, {"lost_ir": 2, "sent_ir": 4}, {}, 2),
+        (["NO_MASK"], {"lost_eo": 9}, {"NO_MASK": 1}, 0),
+        (["EARTHQUAKE"], {}, {"EARTHQUAKE": 1}, 0),
+    ],
+)
+def test_rows_and_counts_make_one_account(offline, causes, counts, dropped_by, lost):
+    frames = _with_rows(offline, causes, counts)
+    assert (frames.dropped_by, frames.lost_in_transport) == (dropped_by, lost)
+    assert frames.anchors == frames.masks_out + frames.dropped + frames.lost_in_transport
+    assert frames.masks_out == 2
+    assert frames.anchors >= 2 + len(causes)
+
+
+def test_a_node_whose_processor_time_is_not_seen_has_a_report(tmp_path):
+    result = make_result(tmp_path, Squares(frames=12), (), kind="live")
+    unseen = tuple(dataclasses.replace(sample, cpu_percent=None) for sample in result.resources)
+    report = write_report(tmp_path, dataclasses.replace(result, resources=unseen), title="a node of its own")
+    assert list(report.resources) == ["memory_mib"]
+    assert "CPU not seen" in (tmp_path / "report.html").read_text()
