@@ -35,7 +35,8 @@ def frames_line(result: ReplayResult) -> str:
     counts = result.counts
     dropped = sum(count for name, count in counts.items() if name.startswith("dropped_"))
     frames = counts.get("sent_ir", len(result.rows))
-    line = f"{frames} in, {len(result.answered)} masks, {dropped} dropped"
+    masks = counts.get("masks", len(result.answered))
+    line = f"{frames} in, {masks} masks, {dropped} dropped"
     if result.kind == "live":
         line += f", {counts['lost_ir'] + counts['lost_masks']} lost in transport"
     return line
