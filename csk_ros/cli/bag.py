@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -185,11 +185,11 @@ def _source(arguments: Namespace) -> tuple[SampleSet, dict[str, Any]]:
     images = arguments.eo_images, arguments.ir_images
     videos = arguments.eo_video, arguments.ir_video
     if sum((arguments.data is not None, any(images), any(videos))) != 1:
-        raise ValueError("give one of --data, --eo-images with --ir-images, or --eo-video with --ir-video")
+        _refuse("give one of --data, --eo-images with --ir-images, or --eo-video with --ir-video")
     if arguments.data is not None:
         return open_samples(arguments.data, arguments.split), {"rate_hz": arguments.rate}
     if not (all(images) or all(videos)):
-        raise ValueError("both cameras are needed: give the --eo-... and the --ir-... of it")
+        _refuse("both cameras are needed: give the --eo-... and the --ir-... of it")
     if arguments.rate is not None and arguments.rate <= 0:
         raise ValueError(f"rate is {arguments.rate:g}: it must be above 0")
     if all(videos):
@@ -203,6 +203,12 @@ def _source(arguments: Namespace) -> tuple[SampleSet, dict[str, Any]]:
     if arguments.label_set is not None:
         folders.label_set = _label_set(arguments.label_set)
     return folders, {"start_ns": folders[0].stamp_ns} if folders.has_stamps else {}
+
+
+def _refuse(text: str) -> NoReturn:
+    """End with the exit code of wrong arguments."""
+    print(f"csk: error: {text}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _info(arguments: Namespace) -> int:

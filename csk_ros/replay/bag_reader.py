@@ -76,7 +76,7 @@ class BagReader:
         self._stack.close()
 
     def _open(self) -> None:
-        scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="csk-bag-")))
+        scratch = cache(lambda: Path(self._stack.enter_context(TemporaryDirectory(prefix="csk-bag-"))))
         self._files: list[StorageFile] = []
         try:
             self._contents = find_contents(self.path, self._found)

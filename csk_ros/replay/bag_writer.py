@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from csk_ros.replay.bag_types import LABEL_SET_KEY, TYPES, BagError, Storage, refuse_existing
+from csk_ros.replay.storage.parts import one_line
 from csk_ros.replay.storage.types import qos_profile
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from csk_ros.labels import LabelSet
+
+
+_FAILED = (OSError, sqlite3.Error)  # as on a full disk
 
 
 class BagWriter:
@@ -36,7 +41,7 @@ class BagWriter:
         keep_partial: left by an exception, such as Ctrl-C, close the bag in order with what it holds so far.
 
     Raises:
-        BagError: if ``path`` exists, or its parent cannot be written.
+        BagError: if ``path`` exists, or it cannot be written, also later, as when the disk is full.
     """
 
     def __init__(
@@ -80,8 +85,10 @@ class BagWriter:
         if kind is None or self._keep_partial:
             try:
                 self._writer.close()
-            except BaseException:
+            except BaseException as failure:
                 self._remove()
+                if isinstance(failure, _FAILED):
+                    raise BagError(f"cannot write the bag {self.path}: {one_line(failure)}") from failure
                 raise
         else:
             self._remove()
@@ -122,4 +129,7 @@ class BagWriter:
 
     def write_raw(self, topic: str, received_ns: int, data: bytes | memoryview) -> None:
         """Append a message given as its CDR bytes."""
-        self._writer.write(self._topics[topic], received_ns, data)
+        try:
+            self._writer.write(self._topics[topic], received_ns, data)
+        except _FAILED as error:
+            raise BagError(f"cannot write the bag {self.path}: {one_line(error)}") from error

@@ -115,9 +115,15 @@ def test_a_ros1_bag_is_shown_and_converted(tmp_path, capsys):
         ([], "give one of --data, --eo-images with --ir-images, or --eo-video with --ir-video"),
         (["--eo-images", "x"], "both cameras are needed"),
         (["--eo-images", "x", "--eo-video", "y"], "give one of"),
-        (["--eo-video", "x", "--ir-video", "y"], "there is no video x"),
     ],
 )
 def test_make_says_what_it_needs(tmp_path, capsys, arguments, reason):
-    assert main(["bag", "make", str(tmp_path / "out"), *arguments]) == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["bag", "make", str(tmp_path / "out"), *arguments])
+    assert stop.value.code == 2
     assert reason in _shown(capsys)[1][0]
+
+
+def test_a_missing_video_is_one_line(tmp_path, capsys):
+    assert main(["bag", "make", str(tmp_path / "out"), "--eo-video", "x", "--ir-video", "y"]) == 1
+    assert "there is no video x" in _shown(capsys)[1][0]

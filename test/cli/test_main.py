@@ -49,7 +49,7 @@ def test_version(capsys):
     [
         ([], "COMMAND"),
         (["fly"], "fly"),
-        (["bag"], "{make,info}"),
+        (["bag"], "{make,info,cut,extract,label}"),
         (["bag", "info"], "bag"),
         (["bag", "make", "out"], "data"),
         (["bag", "info", "a", "b"], "b"),

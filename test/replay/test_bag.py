@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 import pytest
 import yaml
+from rosbags import rosbag2
 from rosbags.highlevel import AnyReader
 from squares_samples import Squares
 
@@ -137,6 +140,19 @@ def test_an_interrupted_bag_may_be_kept_as_far_as_it_came(tmp_path, storage):
     with BagReader(tmp_path / "bag") as bag:
         assert len(list(bag.records())) == bag.message_count == 100
         assert bag.complete
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, squares, storage, monkeypatch):
+    def write(*_):
+        raise {"mcap": OSError(28, "No space left on device"), "sqlite3": sqlite3.OperationalError("full")}[
+            storage
+        ]
+
+    monkeypatch.setattr(rosbag2.Writer, "write", write)
+    with pytest.raises(BagError, match="cannot write the bag"):
+        write_samples(tmp_path / "bag", squares, storage=storage, progress=False)
+    assert not (tmp_path / "bag").exists()
 
 
 def test_bad_requests_name_what_exists(tmp_path, squares):

@@ -103,13 +103,13 @@ def _by_metadata(path: Path) -> Contents:
     )
 
 
-def open_file(path: Path, problems: Problems, scratch: Path) -> StorageFile:
+def open_file(path: Path, problems: Problems, scratch: Callable[[], Path]) -> StorageFile:
     """Open one file of a bag and index it, by what it is and not by its name.
 
     Args:
         path: the file.
         problems: takes what cannot be read of it.
-        scratch: folder to unpack it into if it is compressed as a whole.
+        scratch: gives a folder to unpack it into, where that is needed.
 
     Raises:
         Damage: if it is no file of a bag, or nothing of it can be read.
@@ -118,7 +118,7 @@ def open_file(path: Path, problems: Problems, scratch: Path) -> StorageFile:
         with path.open("rb") as file:
             head = file.read(16)
         if head.startswith(_ZSTD):
-            path = _unpack(path, problems, scratch)
+            path = _unpack(path, problems, scratch())
             with path.open("rb") as file:
                 head = file.read(16)
         if not head:
@@ -151,7 +151,7 @@ def _unpack(path: Path, problems: Problems, scratch: Path) -> Path:
     return out
 
 
-def _settle(path: Path, problems: Problems, scratch: Path) -> Path:
+def _settle(path: Path, problems: Problems, scratch: Callable[[], Path]) -> Path:
     """The database as a file that says it all: a copy, where a recorder was killed or the end is missing."""
     logs = [
         log for end in ("-wal", "-journal") if (log := Path(f"{path}{end}")).is_file() and log.stat().st_size
@@ -159,11 +159,11 @@ def _settle(path: Path, problems: Problems, scratch: Path) -> Path:
     ragged = path.stat().st_size % sqlite.page_size(path)
     if not (logs or ragged):
         return path
-    out = scratch / "whole" / path.name
+    out = scratch() / "whole" / path.name
     out.parent.mkdir(exist_ok=True)
     for file in (path, *logs):
-        if shutil.disk_usage(scratch).free < file.stat().st_size + _SPARE_BYTES:
-            raise Damage(f"copying it fills the disk of {scratch}: set TMPDIR to another")
+        if shutil.disk_usage(out.parent).free < file.stat().st_size + _SPARE_BYTES:
+            raise Damage(f"copying it fills the disk of {out.parent}: set TMPDIR to another")
         shutil.copyfile(file, out.parent / file.name)
     if ragged:  # sqlite would read zeros in place of what is missing
         problems.say(path.name, "it is cut short")

@@ -15,7 +15,7 @@ from mcap.records import ChunkIndex, Footer, Schema, Statistics
 
 from csk_ros.replay.storage.blocks import Block, BlockFile, Entry, Kind, Packed
 from csk_ros.replay.storage.parts import Channel, Damage
-from csk_ros.replay.storage.types import normal_msgtype, parse_qos
+from csk_ros.replay.storage.types import normal_msgtype, qos_if_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ class McapFile(BlockFile):
             encoding=record.message_encoding,
             definition=schema.data.decode("utf-8", "replace") if schema else "",
             digest=record.metadata.get("topic_type_hash", ""),
-            qos=parse_qos(record.metadata.get("offered_qos_profiles", "")),
+            qos=qos_if_whole(record.metadata.get("offered_qos_profiles", "")),
         )
         self.channels.setdefault(record.id, known)
 

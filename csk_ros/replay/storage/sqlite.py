@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from csk_ros.replay.storage.parts import FOREVER, Channel, Damage, Message, one_line
-from csk_ros.replay.storage.types import normal_msgtype, parse_qos
+from csk_ros.replay.storage.types import normal_msgtype, qos_if_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -164,7 +164,7 @@ def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
             encoding=str(row["serialization_format"]),
             definition=definitions.get(row["type"], ""),
             digest=str(row.get("type_description_hash") or ""),
-            qos=parse_qos(row.get("offered_qos_profiles") or ""),
+            qos=qos_if_whole(row.get("offered_qos_profiles") or ""),
         )
         for row in rows
     }

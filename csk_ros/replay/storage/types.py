@@ -46,6 +46,14 @@ def parse_qos(profiles: Any) -> tuple[Qos, ...]:
         raise Damage("the QoS of a topic is malformed") from error
 
 
+def qos_if_whole(profiles: Any) -> tuple[Qos, ...]:
+    """As :func:`parse_qos`; none where they are malformed, which is no reason to lose the messages."""
+    try:
+        return parse_qos(profiles)
+    except Damage:
+        return ()
+
+
 def normal_msgtype(name: str) -> str:
     """A type's name as ROS 2 writes it: ``sensor_msgs/Image`` is ``sensor_msgs/msg/Image``."""
     package, _, rest = name.partition("/")

@@ -150,3 +150,33 @@ def test_a_folder_of_bags_of_two_kinds_is_refused(tmp_path):
 def test_a_file_is_taken_for_what_it_is_and_not_for_its_name(tmp_path):
     write_mcap(tmp_path / "drive.bag", MADE)
     assert read(tmp_path / "drive.bag") == (raw(MADE), [])
+
+
+def test_metadata_as_humble_writes_them(tmp_path):
+    write_rosbag2(tmp_path / "bag", MADE, "sqlite3")
+    path = tmp_path / "bag" / "metadata.yaml"
+    info = yaml.safe_load(path.read_text())["rosbag2_bagfile_information"]
+    topics = info["topics_with_message_count"]
+    for topic in topics:
+        del topic["topic_metadata"]["type_description_hash"]
+        topic["topic_metadata"]["offered_qos_profiles"] = (
+            "- history: 3\n  depth: 0\n  reliability: 1\n  durability: 1\n"
+            "  deadline:\n    sec: 9223372036\n    nsec: 854775807\n"
+            "  lifespan:\n    sec: 9223372036\n    nsec: 854775807\n"
+            "  liveliness: 1\n  liveliness_lease_duration:\n    sec: 9223372036\n    nsec: 854775807\n"
+            "  avoid_ros_namespace_conventions: false"
+        )
+    kept = (
+        "storage_identifier",
+        "duration",
+        "starting_time",
+        "message_count",
+        "relative_file_paths",
+        "files",
+    )
+    humble = {key: info[key] for key in kept}
+    humble.update(version=5, topics_with_message_count=topics, compression_format="", compression_mode="")
+    path.write_text(yaml.safe_dump({"rosbag2_bagfile_information": humble}))
+    assert read(tmp_path / "bag") == (raw(MADE), [])
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.channels["/route"][0].qos[0].durability.name == "TRANSIENT_LOCAL"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_bags import cut, hit, messages, raw, read, read_or_refusal, write_mcap
-from mcap.writer import IndexType
+from mcap.writer import IndexType, Writer
 
-from csk_ros.replay.bag import BagError, BagReader
+from csk_ros.replay.bag import STRING, TYPES, BagError, BagReader
 
 MADE = messages()
 COMPRESSIONS = ["NONE", "ZSTD", "LZ4"]
@@ -139,8 +139,6 @@ def test_a_chunk_that_claims_more_than_it_may_is_not_unpacked(tmp_path):
 
 
 def test_channels_that_are_not_cdr_are_named_and_left_out(tmp_path):
-    from mcap.writer import Writer  # noqa: PLC0415 (used here alone)
-
     with (tmp_path / "bag.mcap").open("wb") as file:
         writer = Writer(file)
         writer.start()
@@ -153,3 +151,27 @@ def test_channels_that_are_not_cdr_are_named_and_left_out(tmp_path):
         assert list(bag.raw_records()) == []
         with pytest.raises(BagError, match=r"/pose in .* cannot be read: its messages are in 'json'"):
             bag.raw_records(["/pose"])
+
+
+def _one_channel(path, encoding, schema, metadata, data):
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        number = writer.register_schema("std_msgs/String", schema, b"string data")
+        writer.add_message(writer.register_channel("/route", encoding, number, metadata), 5, data, 5)
+        writer.finish()
+    return path
+
+
+def test_an_mcap_of_ros1_messages(tmp_path):
+    path = _one_channel(tmp_path / "bag.mcap", "ros1", "ros1msg", {}, b"\x05\0\0\0FUSED")
+    with BagReader(path) as bag:
+        assert [record.message.data for record in bag.records()] == ["FUSED"]
+
+
+def test_a_malformed_qos_costs_no_message(tmp_path):
+    data = TYPES.serialize_cdr(TYPES.types[STRING](data="FUSED"), STRING)
+    metadata = {"offered_qos_profiles": "- !!python/object/apply:os.getcwd []"}
+    with BagReader(_one_channel(tmp_path / "bag.mcap", "cdr", "ros2msg", metadata, bytes(data))) as bag:
+        assert [record.message.data for record in bag.records()] == ["FUSED"]
+        assert bag.channels["/route"][0].qos == ()
