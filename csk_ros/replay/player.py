@@ -87,13 +87,14 @@ class Timeline:
 
 
 class _Ready(NamedTuple):
-    """An image as it will be published."""
+    """An image as it will be published; the first fields are those of ``Sent``."""
 
     modality: Modality
     turn: int
     seconds: float
     stamp_ns: int
     live_ns: int
+    moment_ns: int
     due_ns: int
     data: bytes
 
@@ -209,7 +210,7 @@ class Player:
                     late_ns = _wait_until(image.due_ns, stopping)
                     if late_ns is None:
                         break
-                    self._publish(image, timeline, late_ns)
+                    self._publish(image, late_ns)
                     self.length_s = max(self.length_s, image.seconds - start_s)
                     if shown:
                         shown(self.length_s)
@@ -251,16 +252,24 @@ class Player:
         self, arrival: Arrival, modality: Modality, timeline: Timeline, turn: int, base_ns: int
     ) -> _Ready | None:
         """The image with its live stamp; None where it cannot be sent."""
-        has_stamp = arrival.stamp_ns > 0
         stamp_ns = arrival.stamp_ns
-        live_ns = timeline.live_ns(stamp_ns + base_ns) if has_stamp else 0
+        # What has no stamp stays without one, and counts from when it was received.
+        live_ns = timeline.live_ns(stamp_ns + base_ns) if stamp_ns > 0 else 0
+        from_ns = stamp_ns if stamp_ns > 0 else arrival.received_ns + timeline.stamp_shift_ns
         try:
-            data = self._data(arrival, modality)
-            data = set_stamp(data, live_ns) if has_stamp else data
+            data = set_stamp(self._data(arrival, modality), live_ns)
         except (BagError, ImageError, struct.error):
             return None
-        due_ns = timeline.due_ns(arrival.received_ns + base_ns)
-        return _Ready(modality, turn, arrival.seconds + base_ns / 1e9, stamp_ns, live_ns, due_ns, data)
+        return _Ready(
+            modality,
+            turn,
+            arrival.seconds + base_ns / 1e9,
+            stamp_ns,
+            live_ns,
+            timeline.moment_ns(from_ns + base_ns),
+            timeline.due_ns(arrival.received_ns + base_ns),
+            data,
+        )
 
     def _data(self, arrival: Arrival, modality: Modality) -> bytes:
         msgtype, data = arrival.data()
@@ -272,22 +281,10 @@ class Player:
         packed = compressed_message(pixels, message.encoding, message.header, "png")
         return bytes(TYPES.serialize_cdr(packed, COMPRESSED_IMAGE))
 
-    def _publish(self, image: _Ready, timeline: Timeline, late_ns: int) -> None:
+    def _publish(self, image: _Ready, late_ns: int) -> None:
         sent_ns = time.time_ns()
         self._publishers[image.modality].publish(image.data)
-        moment_ns = timeline.moment_ns(image.live_ns) if self._clock else image.live_ns
-        self.sent.append(
-            Sent(
-                image.modality,
-                image.turn,
-                image.seconds,
-                image.stamp_ns,
-                image.live_ns,
-                moment_ns if image.live_ns else sent_ns - late_ns,
-                sent_ns,
-                late_ns,
-            )
-        )
+        self.sent.append(Sent(*image[:6], sent_ns, late_ns))
 
     def _tick(self, publisher: Publisher, timeline: Timeline) -> None:
         message = Clock()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -175,13 +176,8 @@ def test_with_a_clock_the_stamps_stay_and_the_clock_runs_with_them(drive):
 
 
 def test_stamps_of_another_clock_are_moved_to_the_present(tmp_path):
-    with Writer(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as bag:
-        topic = bag.add_connection("/ir/image", IMAGE, typestore=TYPES)
-        for i in range(6):
-            image = image_message(
-                np.zeros((8, 8), np.uint8), "mono8", header(5 * 10**9 + i * PERIOD_NS, "ir")
-            )
-            bag.write(topic, START_NS + i * PERIOD_NS, TYPES.serialize_cdr(image, IMAGE))
+    images = [("/ir/image", i / RATE_HZ, black(5 * 10**9 + i * PERIOD_NS)) for i in range(6)]
+    write_bag(tmp_path / "drive", images)
     with EchoNode(PERIOD_NS):
         result = run_live(settings(tmp_path))
     assert result.rows[0].stamp_ns == 5 * 10**9
@@ -243,32 +239,83 @@ def test_masks_that_exist_are_left_alone(drive):
         run_live(settings(drive))
 
 
-def test_topics_are_offered_as_they_were_recorded(tmp_path):
-    with Writer(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as bag:
-        qos = {
-            "/ir/image": [qos_profile()._replace(reliability=QosReliability.BEST_EFFORT)],
-            "/eo/image": [],
+def write_bag(path, messages, offered=()):
+    """A bag of (topic, moment in s, CDR bytes) of images, each topic offered as ``offered`` says."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        topics = {
+            topic: bag.add_connection(
+                topic, IMAGE, typestore=TYPES, offered_qos_profiles=dict(offered).get(topic, ())
+            )
+            for topic in dict.fromkeys(topic for topic, *_ in messages)
         }
-        image = TYPES.serialize_cdr(image_message(np.zeros((8, 8), np.uint8), "mono8", header(1, "x")), IMAGE)
-        for topic, offered in qos.items():
-            connection = bag.add_connection(topic, IMAGE, typestore=TYPES, offered_qos_profiles=offered)
-            bag.write(connection, START_NS, image)
-    with BagReader(tmp_path / "drive") as bag, LiveSession() as session:
+        for topic, seconds, data in messages:
+            bag.write(topics[topic], START_NS + round(seconds * 1e9), data)
+
+
+def black(stamp_ns):
+    return TYPES.serialize_cdr(
+        image_message(np.zeros((8, 8), np.uint8), "mono8", header(stamp_ns, "ir")), IMAGE
+    )
+
+
+@contextlib.contextmanager
+def player_of(path, open_source=Source):
+    """A player of a bag, to topics that nobody listens to."""
+    with BagReader(path) as bag, LiveSession() as session:
         topics = find_topics(bag)
-        publish = {"/ir/image": "/qos/ir", "/eo/image": "/qos/eo"}
         player = Player(
             session.node,
             bag,
-            publish,
+            {topic: f"/unheard{topic}" for topic in topics.modalities},
             modalities=topics.modalities,
-            open_source=lambda: Source(bag, topics),
+            open_source=lambda: open_source(bag, topics),
         )
+        yield player, session.node
+        player.close()
+
+
+def test_topics_are_offered_as_they_were_recorded(tmp_path):
+    best_effort = qos_profile()._replace(reliability=QosReliability.BEST_EFFORT)
+    messages = [("/ir/image", 0, black(1)), ("/eo/image", 0, black(1))]
+    write_bag(tmp_path / "drive", messages, {"/ir/image": [best_effort]}.items())
+    with player_of(tmp_path / "drive") as (player, node):
         offered = {
-            topic: session.node.get_publishers_info_by_topic(topic)[0].qos_profile.reliability
+            topic: node.get_publishers_info_by_topic(topic)[0].qos_profile.reliability
             for topic in player.topics
         }
-        player.close()
-    assert offered == {"/qos/ir": ReliabilityPolicy.BEST_EFFORT, "/qos/eo": ReliabilityPolicy.RELIABLE}
+    assert offered == {
+        "/unheard/ir/image": ReliabilityPolicy.BEST_EFFORT,
+        "/unheard/eo/image": ReliabilityPolicy.RELIABLE,
+    }
+
+
+def test_where_the_bag_is_damaged_what_came_before_is_played(tmp_path):
+    class Damaged(Source):
+        def arrivals(self):
+            yield from islice(super().arrivals(), 3)
+            raise BagError("the bag is damaged")
+
+    write_bag(tmp_path / "drive", [("/ir/image", i / 20, black(START_NS + i)) for i in range(6)])
+    with player_of(tmp_path / "drive", Damaged) as (player, _):
+        assert not player.play(0.0, threading.Event())
+    assert player.failure == "the bag is damaged"
+    assert len(player.sent) == 3
+
+
+def test_what_is_too_short_for_a_header_is_held_back_and_what_has_no_stamp_is_sent(tmp_path):
+    messages = [
+        ("/ir/image", 0.0, black(START_NS)),
+        ("/ir/image", 0.1, b"\0\1\0\0"),
+        ("/ir/image", 0.2, black(0)),
+    ]
+    write_bag(tmp_path / "drive", messages)
+    with player_of(tmp_path / "drive") as (player, _):
+        assert player.play(0.0, threading.Event())
+    assert player.unsent == 1
+    first, last = player.sent
+    assert first.live_ns == first.moment_ns == player.start_ns
+    assert last.live_ns == 0
+    assert last.moment_ns == player.start_ns + 200_000_000
 
 
 @pytest.mark.parametrize(
