@@ -28,6 +28,7 @@ _MOST_STEPS = 400  # bins of time where there are more
 _MARKERS = {Route.FUSED: "o", Route.IR_ONLY: "^", Route.EO_ONLY: "s"}
 _STREAM_COLORS = {Modality.EO: "#7a4fa3", Modality.IR: "#b8860b"}
 _SHADE = {Modality.EO: "#e6dff0", Modality.IR: "#f2e7c9"}
+_WIDE = (10.6, 2.9)
 _TIME = "time in the bag (s)"
 _RESOURCES = {
     "cpu_percent": "CPU (% of a core)",
@@ -107,14 +108,14 @@ def rates(result: ReplayResult) -> str:
     axes.step(at, masks, where="post", color="#333333", linewidth=1, linestyle="--", label="masks")
     axes.set(xlabel=_TIME, ylabel="per second (Hz)", ylim=(0, None))
     _span(axes, result)
-    _legend(axes)
+    _legend(axes, 6)
     return _svg(figure)
 
 
 def resources(result: ReplayResult) -> str:
     """What the node's process used over the bag, a panel for each resource that was measured."""
     names = [n for n in _RESOURCES if any(getattr(s, n) is not None for s in result.resources)]
-    figure = Figure(figsize=(10.6, 1.7 * len(names) + 0.4), layout="constrained")
+    figure = Figure(figsize=(_WIDE[0], 1.7 * len(names) + 0.4), layout="constrained")
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=True):
         points = [(s.seconds, v) for s in result.resources if (v := getattr(s, name)) is not None]
@@ -196,7 +197,7 @@ def _span(axes: Axes, result: ReplayResult) -> None:
 
 
 def _figure(*, wide: bool = False) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(10.6, 2.9) if wide else (5.2, 3.3), layout="constrained")
+    figure = Figure(figsize=_WIDE if wide else (5.2, 3.3), layout="constrained")
     axes = figure.subplots()
     _tidy(axes)
     return figure, axes
@@ -208,9 +209,17 @@ def _tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, columns: int = 3) -> None:
     """Above the axes, where it covers nothing."""
-    axes.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+    axes.legend(
+        frameon=False,
+        ncols=columns,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        borderaxespad=0.2,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
 
 
 def _svg(figure: Figure) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from csk_ros.evaluation.drawing import ROUTE_COLORS
+from csk_ros.modality import Route
 from csk_ros.replay import charts
 from csk_ros.replay.moments import cause_words
 from csk_ros.replay.pictures import legend_of
@@ -51,6 +52,7 @@ def write_page(path: Path, report: Report, result: ReplayResult, pictures: Pictu
         confusions={route: _confusion(score, report.classes) for route, score in report.scores.items()},
         seen_classes=_seen_classes(report),
         pictures=pictures,
+        used={route: [modality.value for modality in route.modalities] for route in Route},
         legend=legend_of(pictures.classes, result.label_set),
     )
     # A path may hold bytes that are no text.

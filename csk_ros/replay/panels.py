@@ -38,10 +38,9 @@ _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 def frame_panels(frame: SeenFrame, label_set: LabelSet, size: tuple[int, int] = PANEL) -> list[Picture]:
     """EO, IR and mask of a frame; what is missing is a dark panel that says so."""
-    row, mask = frame.row, frame.mask
-    unused = f"EO not used: {cause_words(row.cause)}" if row.route else "no EO with it"
-    eo = empty(unused, size) if frame.eo is None else fit(frame.eo, size)
-    ir = empty("no IR with it", size) if frame.ir is None else fit(grey_rgb(frame.ir), size)
+    mask, why = frame.mask, f"not used: {cause_words(frame.row.cause)}" if frame.row.route else "not there"
+    eo = empty(f"EO {why}", size) if frame.eo is None else fit(frame.eo, size)
+    ir = empty(f"IR {why}", size) if frame.ir is None else fit(grey_rgb(frame.ir), size)
     masked = empty("no mask", size) if mask is None else fit(over_image(frame, mask, label_set), size)
     return [eo, ir, masked]
 

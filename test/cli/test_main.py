@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("bag", "compare", "demo", "doctor", "evaluate", "train"):
+    for command in ("bag", "compare", "compare-reports", "demo", "doctor", "evaluate", "train"):
         assert command in done.stdout
 
 

@@ -90,7 +90,7 @@ def _frame(made, **images):
 def test_what_is_missing_is_said(made):
     mask = np.ones((24, 32), np.uint8)
     panels = frame_panels(_frame(made, mask=mask), made.label_set)
-    assert np.array_equal(panels[1], empty("no IR with it"))
+    assert np.array_equal(panels[1], empty("IR not used: paired"))
     assert panels[2].max() > 60, "classes are shown even where there is no image to lay them over"
     assert np.array_equal(frame_panels(_frame(made), made.label_set)[2], empty("no mask"))
     over_eo = frame_panels(_frame(made, mask=mask, eo=np.full((24, 32, 3), 200, np.uint8)), made.label_set)[2]

@@ -77,6 +77,14 @@ def test_charts_are_the_same_each_time_and_hold_real_text(made, tmp_path):
         assert any("time" in text or "ms" in text for text in texts)
 
 
+def test_a_picture_that_is_missing_says_why(made, tmp_path):
+    alts = [image["alt"] for image in Page(_written(tmp_path, made)).images]
+    missing = {alt for alt in alts if "not used" in alt}
+    assert len(missing) == 3
+    assert "Optical image at 0.80 seconds, route IR_ONLY: not used, eo stale." in missing
+    assert all(alt.startswith("Optical image at") for alt in missing)
+
+
 def test_problems_stand_on_top(made, tmp_path):
     damaged = dataclasses.replace(made, complete=False, problems=("the bag is cut & short at <2 s>",))
     text = _written(tmp_path, damaged)
