@@ -118,8 +118,8 @@ def _extract_parser() -> ArgumentParser:
     )
     _add_bag(extract)
     extract.add_argument("out", metavar="OUT", type=str, help="folder of the data set; must not exist")
-    extract.add_argument("--eo", metavar="TOPIC", type=str, required=True, help="topic of the optical images")
-    extract.add_argument("--ir", metavar="TOPIC", type=str, required=True, help="topic of the thermal images")
+    _add_text(extract, "--eo", "TOPIC", "topic of the optical images; default: found by name")
+    _add_text(extract, "--ir", "TOPIC", "topic of the thermal images; default: found by name")
     _add_text(extract, "--labels", "TOPIC", "topic of the label maps, of MFNet's classes")
     extract.add_argument("--every", metavar="N", type=int, default=1, help="take every N-th pair")
     extract.add_argument(
@@ -142,7 +142,7 @@ def _label_parser() -> ArgumentParser:
         required=True,
         help="PNGs of class ids, named as by extract: by the thermal image's stamp (<ns> or <sec>.<nsec>)",
     )
-    _add_text(label, "--ir", "TOPIC", "topic of the thermal images (default: /ir/image, raw or compressed)")
+    _add_text(label, "--ir", "TOPIC", "topic of the thermal images; default: found by name")
     _add_text(label, "--label-set", "FILE", "JSON with names and colors (default: the bag's own, or MFNet's)")
     _add_storage(label)
     return label

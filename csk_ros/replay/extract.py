@@ -14,7 +14,8 @@ from csk_ros.labels import MFNET, UNLABELLED
 from csk_ros.messages import ImageError, read_eo, read_ir
 from csk_ros.replay.bag import BagError, BagReader, refuse_existing
 from csk_ros.replay.copy import by_time
-from csk_ros.replay.stamped import require_images, stamp_ns
+from csk_ros.replay.stamps import find_stamp
+from csk_ros.replay.topics import NONE, find_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +67,8 @@ def extract_images(
     path: str | Path,
     out: str | Path,
     *,
-    eo_topic: str,
-    ir_topic: str,
+    eo_topic: str | None = None,
+    ir_topic: str | None = None,
     labels_topic: str | None = None,
     every: int = 1,
     rate_hz: float | None = None,
@@ -81,9 +82,9 @@ def extract_images(
     Args:
         path: the bag; it is read twice.
         out: folder of the data set.
-        eo_topic: optical images.
-        ir_topic: thermal images.
-        labels_topic: label maps with the stamps of the thermal images; of MFNet's classes.
+        eo_topic: optical images; None finds them by name.
+        ir_topic: thermal images; likewise.
+        labels_topic: label maps with the stamps of the thermal images, of MFNet's classes; None takes none.
         every: take every n-th pair.
         rate_hz: take at most so many pairs per second.
         slop_s: greatest difference of the stamps of a pair, in seconds.
@@ -97,9 +98,11 @@ def extract_images(
     if every < 1 or (rate_hz is not None and rate_hz <= 0) or slop_s < 0:
         raise BagError("--every must be 1 or more, --rate above 0, and --slop not negative")
     with BagReader(path) as bag:
+        found = find_topics(bag, eo=eo_topic, ir=ir_topic, labels=labels_topic or NONE)
+        if not (found.eo and found.ir):
+            raise BagError(f"{bag.path} has no optical topic to pair: name both with --eo and --ir")
+        eo_topic, ir_topic = found.eo, found.ir
         topics = [topic for topic in (eo_topic, ir_topic, labels_topic) if topic]
-        for topic in topics:
-            require_images(bag, topic)
         if labels_topic and bag.label_set not in {None, MFNET}:
             raise BagError(f"the labels of {bag.path} are not of MFNet's classes: leave --labels out")
         stamps = _stamps(bag, topics, progress=progress)
@@ -125,7 +128,7 @@ def extract_images(
 def _stamps(bag: BagReader, topics: list[str], *, progress: bool) -> dict[str, list[int]]:
     stamps: dict[str, set[int]] = {topic: set() for topic in topics}
     for record in _records(bag, topics, "reading stamps", progress=progress):
-        if stamp := stamp_ns(record):
+        if stamp := find_stamp(record.data):
             stamps[record.topic].add(stamp)
     for topic, found in stamps.items():
         if not found:
@@ -194,7 +197,7 @@ class _Frames:
             (out / folder).mkdir(parents=True)
 
     def add(self, record: RawRecord, bag: BagReader) -> None:
-        part = (record.topic, stamp_ns(record) or 0)
+        part = (record.topic, find_stamp(record.data) or 0)
         if part not in self._users or part in self._held:
             return
         self._held[part] = record

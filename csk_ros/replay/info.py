@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from csk_ros.messages import ImageError, read_ir
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, BagError, BagReader
+from csk_ros.replay.topics import find_topics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ def describe_bag(path: str | Path) -> tuple[str, list[str]]:
             f"length    {seconds:.3f} s",
             f"messages  {bag.message_count}",
         ]
+        lines.append(f"cameras   {_cameras(bag)}")
         if bag.label_set is not None:
             lines.append(f"classes   {', '.join(bag.label_set.names)}")
         width = max(len(name) for name in bag.topics)
@@ -42,6 +44,16 @@ def describe_bag(path: str | Path) -> tuple[str, list[str]]:
             f"topic     {name:<{width}}  {_topic(bag, topic, seconds)}" for name, topic in bag.topics.items()
         ]
         return "\n".join(lines), bag.problems
+
+
+def _cameras(bag: BagReader) -> str:
+    """Which topics a replay takes."""
+    try:
+        found = find_topics(bag)
+    except BagError as error:
+        return str(error).removeprefix(f"{bag.path} has ")
+    topics = {"eo": found.eo, "ir": found.ir, "labels": found.labels}
+    return ", ".join(f"{name} {topic}" for name, topic in topics.items() if topic)
 
 
 def _topic(bag: BagReader, topic: Topic, seconds: float) -> str:

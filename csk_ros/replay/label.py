@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from csk_ros.data.images import read_ids
-from csk_ros.data.stamps import stamp_from_name
 from csk_ros.labels import MFNET, UNLABELLED
 from csk_ros.messages import ImageError, read_ir
-from csk_ros.modality import Modality
 from csk_ros.replay.bag import IMAGE, LABEL_SET_KEY, BagError, BagReader, BagWriter, Storage
 from csk_ros.replay.copy import Copied, by_time, declare_topics
-from csk_ros.replay.samples import LABELS_TOPIC, image_message, image_topic
-from csk_ros.replay.stamped import require_images, stamp_ns
+from csk_ros.replay.label_folder import LabelFolder
+from csk_ros.replay.samples import LABELS_TOPIC, image_message
+from csk_ros.replay.stamps import find_stamp
+from csk_ros.replay.topics import NONE, find_topics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from csk_ros.labels import LabelSet
@@ -60,7 +62,7 @@ def label_bag(
         path: the bag; it is only read.
         out: folder of the new bag.
         labels: folder of PNGs named by the stamp of the thermal image: ``<ns>.png`` or ``<sec>.<nsec>.png``.
-        ir_topic: the thermal images; None finds ``/ir/image`` or ``/ir/image/compressed``.
+        ir_topic: the thermal images; None finds them by name.
         label_set: the classes of the ids; None takes the bag's own, else those of MFNet.
         storage: storage of the new bag.
         zstd: compress it.
@@ -70,12 +72,13 @@ def label_bag(
         BagError: if a bag cannot be read or written, it has labels already, or a file's name, size or ids do
             not fit; names the file.
     """
-    files = _files(Path(labels))
+    files = LabelFolder(labels).files
     with BagReader(path) as bag:
         if LABELS_TOPIC in bag.topics and bag.topics[LABELS_TOPIC].messages:
             raise BagError(f"{bag.path} has {LABELS_TOPIC} already: leave it out with `csk bag cut --topics`")
-        topic = ir_topic or image_topic(bag, Modality.IR)
-        require_images(bag, topic)
+        topic = find_topics(bag, eo=NONE, ir=ir_topic, labels=NONE).ir
+        if topic is None:
+            raise BagError("labels lie in the thermal images: name them with --ir TOPIC")
         classes = label_set or bag.label_set or MFNET
         found, empty = _check(bag, topic, files, classes)
         with BagWriter(
@@ -90,7 +93,7 @@ def label_bag(
             ):
                 writer.write_raw(record.topic, record.received_ns, record.data)
                 messages += 1
-                if record.topic == topic and (file := due.pop(stamp_ns(record), None)):
+                if record.topic == topic and (file := due.pop(find_stamp(record.data), None)):
                     message = image_message(read_ids(file), "mono8", bag.decode(record).message.header)
                     writer.write(LABELS_TOPIC, record.received_ns + 1, message)
         unmatched = [file for stamp, file in files.items() if stamp not in found and file not in empty]
@@ -101,32 +104,15 @@ def _others(bag: BagReader) -> dict[str, str]:
     return {key: text for key, text in bag.custom_data.items() if key != LABEL_SET_KEY}
 
 
-def _files(folder: Path) -> dict[int | None, Path]:
-    """Label files by stamp."""
-    if not folder.is_dir():
-        raise BagError(f"there is no folder {folder}: check the path")
-    files: dict[int | None, Path] = {}
-    for file in sorted(folder.glob("*.png")):
-        stamp = stamp_from_name(file.stem)
-        if stamp is None:
-            raise BagError(f"{file} is not named by a stamp: write <nanoseconds>.png or <sec>.<nsec>.png")
-        if stamp in files:
-            raise BagError(f"{file} and {files[stamp].name} are of the same stamp: keep one")
-        files[stamp] = file
-    if not files:
-        raise BagError(f"{folder} holds no PNG")
-    return files
-
-
 def _check(
-    bag: BagReader, topic: str, files: dict[int | None, Path], classes: LabelSet
+    bag: BagReader, topic: str, files: Mapping[int, Path], classes: LabelSet
 ) -> tuple[dict[int | None, Path], list[Path]]:
     """The files that have an image, and of all files those that are empty."""
     found: dict[int | None, Path] = {}
     empty = []
     example = None
     for record in bag.raw_records([topic]):
-        stamp = stamp_ns(record)
+        stamp = find_stamp(record.data)
         example = example or stamp
         file = files.get(stamp)
         if file is None or stamp in found or file in empty:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from csk_ros.modality import Modality
 from csk_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, TYPES, BagError, BagWriter, Storage
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csk_ros.data.sample import Sample, SampleSet
-    from csk_ros.replay.bag import BagReader
 
 Compression = Literal["none", "zstd", "png", "jpeg"]
 
@@ -118,19 +116,6 @@ class _Encoder:
         if file_format is None:
             return image_message(pixels, encoding, head)
         return compressed_message(pixels, encoding, head, file_format)
-
-
-def image_topic(bag: BagReader, modality: Modality) -> str:
-    """The topic of a modality's images in a bag of :func:`write_samples`, raw or compressed.
-
-    Raises:
-        BagError: if the bag has neither; the message lists its topics.
-    """
-    base = EO_TOPIC if modality is Modality.EO else IR_TOPIC
-    for topic in (base, base + "/compressed"):
-        if topic in bag.topics:
-            return topic
-    raise BagError(f"{bag.path} has no {base}: it has {', '.join(bag.topics)}")
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:

@@ -14,7 +14,7 @@ from csk_ros.messages import read_eo, read_ir
 from csk_ros.modality import Modality
 from csk_ros.replay.bag import IMAGE, TYPES, RawRecord
 from csk_ros.replay.samples import image_message
-from csk_ros.replay.stamps import read_stamp, set_stamp
+from csk_ros.replay.stamps import find_stamp, read_stamp, set_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class Arrival:
         self.topic = raw.topic
         self.received_ns = received_ns
         self.seconds = (received_ns - bag.start_ns) / 1e9
-        self.stamp_ns = _stamp(raw.data)
+        self.stamp_ns = find_stamp(raw.data) or 0
 
     def message(self) -> Any:
         """The message.
@@ -170,13 +170,6 @@ class Source:
             return raw._replace(data=set_stamp(self._frozen[injection], read_stamp(raw.data)))
         except struct.error:
             return raw
-
-
-def _stamp(data: bytes) -> int:
-    try:
-        return read_stamp(data)
-    except struct.error:
-        return 0
 
 
 def _shift_stamp(data: bytes, shift_ns: int) -> bytes:

@@ -18,6 +18,14 @@ def read_stamp(data: bytes) -> int:
     return int(seconds) * _SECOND + int(nanoseconds)
 
 
+def find_stamp(data: bytes) -> int | None:
+    """As :func:`read_stamp`; None for a message that is too short to have one."""
+    try:
+        return read_stamp(data)
+    except struct.error:
+        return None
+
+
 def set_stamp(data: bytes, stamp_ns: int) -> bytes:
     """The message with another stamp.
 

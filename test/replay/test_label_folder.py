@@ -1,71 +1,44 @@
 from __future__ import annotations
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 
-from csk_ros.replay.label_folder import LabelFolder, LabelFolderError, stamp_of
+from csk_ros.data.images import PixelFormatError
+from csk_ros.replay.label_folder import LabelFolder, LabelFolderError
+
+STAMP = 1_700_000_000_123_456_789
 
 
-@pytest.mark.parametrize(
-    ("stem", "stamp_ns"),
-    [
-        ("1700000000123456789", 1_700_000_000_123_456_789),
-        ("1700000000.123456789", 1_700_000_000_123_456_789),
-        ("1700000000_5", 1_700_000_000_500_000_000),
-        ("frame_1", None),
-        ("1.2.3", None),
-    ],
-)
-def test_names_tell_stamps(stem, stamp_ns):
-    assert stamp_of(stem) == stamp_ns
-
-
-def test_labels_are_found_by_stamp(tmp_path):
+@pytest.mark.parametrize("name", ["1700000000123456789", "1700000000.123456789"])
+def test_labels_are_found_by_stamp(tmp_path, name):
     labels = np.array([[0, 1], [255, 2]], np.uint8)
-    cv2.imwrite(str(tmp_path / "12.5.png"), labels)
+    cv2.imwrite(str(tmp_path / f"{name}.png"), labels)
     folder = LabelFolder(tmp_path)
-    np.testing.assert_array_equal(folder.labels_at(12_500_000_000), labels)
-    assert folder.labels_at(12_500_000_001) is None
-
-
-def test_names_of_an_extracted_data_set_are_known_by_its_file(tmp_path):
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "extract.json").write_text(json.dumps({"stamps": {"00001D": 77}}))
-    cv2.imwrite(str(tmp_path / "labels" / "00001D.png"), np.zeros((2, 2), np.uint8))
-    assert LabelFolder(tmp_path / "labels").labels_at(77) is not None
+    np.testing.assert_array_equal(folder.labels_at(STAMP), labels)
+    assert folder.labels_at(STAMP + 1) is None
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("names", "says"),
     [
-        (lambda p: None, "holds no PNG that is named by its stamp"),
-        (lambda p: p.rmdir(), "there is no folder of labels"),
-        (lambda p: (p / "extract.json").write_text("[]"), "extract.json is malformed"),
+        ([], "holds no PNG"),
+        (None, "there is no folder of labels"),
+        (["frame_1"], "frame_1.png is not named by a stamp"),
+        (["1700000000123456789", "1700000000.123456789"], "are of the same stamp: keep one"),
     ],
 )
-def test_folders_of_no_use_are_refused(tmp_path, make, says):
+def test_folders_of_no_use_are_refused(tmp_path, names, says):
     folder = tmp_path / "labels"
-    folder.mkdir()
-    make(folder)
+    if names is not None:
+        folder.mkdir()
+    for name in names or ():
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((2, 2), np.uint8))
     with pytest.raises(LabelFolderError, match=says):
         LabelFolder(folder)
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (np.zeros((2, 2, 3), np.uint8), r"12.png is uint8 of shape \(2, 2, 3\): labels are class ids"),
-        (np.zeros((2, 2), np.uint16), "12.png is uint16"),
-        (None, "12.png cannot be read"),
-    ],
-)
-def test_files_of_no_use_are_named(tmp_path, content, says):
-    if content is None:
-        (tmp_path / "12.png").write_bytes(b"no picture")
-    else:
-        cv2.imwrite(str(tmp_path / "12.png"), content)
-    with pytest.raises(LabelFolderError, match=says):
-        LabelFolder(tmp_path).labels_at(12)
+def test_files_that_are_no_label_map_are_named(tmp_path):
+    cv2.imwrite(str(tmp_path / f"{STAMP}.png"), np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    with pytest.raises(PixelFormatError, match=f"{STAMP}.png"):
+        LabelFolder(tmp_path).labels_at(STAMP)
