@@ -46,7 +46,7 @@ def test_strip_has_a_row_for_each_moment_and_a_legend(made, tmp_path):
 
 
 def test_a_name_in_the_legend_is_no_formula(made, tmp_path):
-    hostile = LabelSet(("$\\frac{", "_hidden"), MFNET.colors[1:3])
+    hostile = LabelSet(("$\\frac{$", "_hidden"), MFNET.colors[1:3])
     strange = dataclasses.replace(made, label_set=hostile)
     write_strip(tmp_path / "strip.png", draw_moments(strange, find_moments(strange)), hostile)
     legend = cv2.imread(str(tmp_path / "strip.png"), cv2.IMREAD_GRAYSCALE)[-55:]

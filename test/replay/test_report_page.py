@@ -21,7 +21,7 @@ from csk_ros.replay.result import StreamSample
 
 CUT = (0.8, 1.4)
 HOSTILE = "<script>alert(1)</script>"
-HOSTILE_SET = LabelSet((HOSTILE, "$\\frac{_" + "x" * 60), ((20, 20, 20), (250, 80, 10)))
+HOSTILE_SET = LabelSet((HOSTILE, "$\\frac{$_" + "x" * 60), ((20, 20, 20), (250, 80, 10)))
 
 
 @pytest.fixture(scope="module", params=["offline", "live"])

@@ -103,6 +103,17 @@ def test_a_mask_that_is_not_in_the_bag_is_none_and_those_behind_it_are_found(mad
     assert [i for i, frame in enumerate(frames) if frame.mask is None] == list(DROPPED)
 
 
+def test_a_missing_mask_is_not_looked_for_through_the_whole_bag(made, monkeypatch):
+    monkeypatch.setattr(seen, "_AHEAD", 3)
+    read = []
+    stamp = seen.read_stamp
+    monkeypatch.setattr(seen, "read_stamp", lambda data: read.append(data) or stamp(data))
+    rows = [dataclasses.replace(made.rows[3], route=Route.FUSED), *made.rows[4:]]
+    frames = seen_frames(made, rows)
+    assert next(frames).mask is None
+    assert len(read) == 3 + 3, "those before it, and as many as may wait"
+
+
 def test_of_a_bag_that_was_looped_each_turn_has_its_own_mask(made, tmp_path):
     later = dataclasses.replace(made.rows[0], seconds=9.0, mask_stamp_ns=made.rows[9].mask_stamp_ns)
     first, second = seen_frames(made, [later, made.rows[0]])
