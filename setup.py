@@ -11,6 +11,7 @@ ROS = [
     "ros-diagnostic-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
     "ros-lifecycle-msgs==2.0.3",
+    "ros-rosgraph-msgs==2.0.3",
     "rosbags-image>=0.9",  # stands in for cv_bridge: Bayer, YUV
 ]
 EVALUATE = ["matplotlib>=3.7", "tqdm>=4.60"]

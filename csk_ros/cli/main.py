@@ -32,7 +32,15 @@ _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "lz4", "zstandard", "matplotlib", "jinja2", "tqdm"),
     "train": ("lightning", "tensorboard"),
     "evaluate": ("matplotlib", "tqdm"),
-    "ros": ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "std_srvs"),
+    "ros": (
+        "rclpy",
+        "sensor_msgs",
+        "std_msgs",
+        "diagnostic_msgs",
+        "lifecycle_msgs",
+        "rosgraph_msgs",
+        "std_srvs",
+    ),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"
 
