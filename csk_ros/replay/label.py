@@ -114,7 +114,7 @@ def _check(
     for record in bag.raw_records([topic]):
         stamp = find_stamp(record.data)
         example = example or stamp
-        file = files.get(stamp)
+        file = None if stamp is None else files.get(stamp)
         if file is None or stamp in found or file in empty:
             continue
         ids = read_ids(file)

@@ -20,7 +20,7 @@ class LabelFolderError(ValueError):
 class LabelFolder:
     """Finds the label map of a stamp.
 
-    Files are named ``<nanoseconds>.png``, as ``csk bag extract`` names them, or ``<seconds>.<nine digits>.png``.
+    Files are named ``<nanoseconds>.png``, as ``csk bag extract`` does, or ``<seconds>.<nine digits>.png``.
 
     Args:
         folder: with the PNGs: class ids, 255 where unlabelled.

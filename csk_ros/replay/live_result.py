@@ -57,7 +57,7 @@ def make_result(settings: LiveSettings, bag: BagReader, topics: InputTopics, pla
         length_s=played.length_s,
         start_s=settings.start_s,
         complete=played.complete and bag.complete,
-        interrupted=not played.complete,
+        interrupted=not (played.complete or played.ending),
         problems=tuple(problems),
         injections=settings.injections,
         labels="" if scorer is None else settings.labels_from or topics.labels or "",
