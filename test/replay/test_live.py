@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from itertools import islice, pairwise
 
 import numpy as np
@@ -140,9 +141,15 @@ def test_labels_move_with_the_stamps_of_the_thermal_images(drive):
 
 def test_the_first_interrupt_ends_an_endless_run_with_what_there_is(drive, capsys):
     usual = signal.getsignal(signal.SIGINT)
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+
+    def interrupt_once_it_plays():
+        while signal.getsignal(signal.SIGINT) is usual:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
     with EchoNode(PERIOD_NS):
-        timer.start()
+        threading.Thread(target=interrupt_once_it_plays, daemon=True).start()
         result = run_live(settings(drive, loop=0))
     assert signal.getsignal(signal.SIGINT) is usual
     assert not result.complete

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import lz4.frame
 import zstandard
 
-from csk_ros.replay.storage.parts import FOREVER, Damage, Message, in_order, read_up_to
+from csk_ros.replay.storage.parts import CUT_SHORT, FOREVER, Damage, Message, in_order, read_up_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -190,7 +190,7 @@ class BlockFile(ABC):
             if entry.kind is Kind.END:
                 return
             if entry.end > limit:
-                raise Damage("it is cut short")
+                raise Damage(CUT_SHORT)
             position = entry.end
 
     def _scan(self, file: BinaryIO, size: int) -> None:
@@ -206,7 +206,7 @@ class BlockFile(ABC):
                 run = self._add_run(file, run)
                 if last is Kind.CHUNK:
                     self._add_block(file, Block(entry.start, min(entry.end, size), last))
-            fault = "" if last is Kind.END else "it is cut short"
+            fault = "" if last is Kind.END else CUT_SHORT
         except Damage as error:
             fault = str(error)
         if fault:

@@ -14,7 +14,7 @@ import yaml
 import zstandard
 
 from csk_ros.replay.storage import mcap, ros1, sqlite
-from csk_ros.replay.storage.parts import Damage, one_line
+from csk_ros.replay.storage.parts import CUT_SHORT, Damage, one_line
 from csk_ros.replay.storage.types import normal_msgtype, parse_qos
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _settle(path: Path, problems: Problems, scratch: Callable[[], Path]) -> Path
             raise Damage(f"copying it fills the disk of {out.parent}: set TMPDIR to another")
         shutil.copyfile(file, out.parent / file.name)
     if ragged:  # sqlite would read zeros in place of what is missing
-        problems.say(path.name, "it is cut short")
+        problems.say(path.name, CUT_SHORT)
         os.truncate(out, path.stat().st_size - ragged)
     with closing(sqlite3.connect(out)) as database:
         try:

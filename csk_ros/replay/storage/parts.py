@@ -57,6 +57,9 @@ class Damage(Exception):  # noqa: N818 (it is what the file has, not what went w
     """A part of a file that cannot be read; the text says why."""
 
 
+CUT_SHORT = "it is cut short"
+
+
 class Problems:
     """What could not be read of a bag: grows while reading, each fault once however often it is met."""
 
@@ -73,12 +76,14 @@ class Problems:
 
     @property
     def lines(self) -> list[str]:
-        """One line per kind of fault and file."""
+        """One line per kind of fault and file; that the end is missing says that the last part is, too."""
+        cut = {file for file, what, reason in self._places if not what and CUT_SHORT in reason}
         return [
             f"{file}: {reason}"
             if not what
             else f"{file}: {_count(len(places), what)} cannot be read: {reason}"
             for (file, what, reason), places in self._places.items()
+            if not (what and reason == CUT_SHORT and file in cut)
         ]
 
 
@@ -152,7 +157,7 @@ def read_up_to(stream: Readable, size: int) -> tuple[bytes, str]:
             left -= len(piece)
     except (EOFError, OSError, RuntimeError, ValueError, zstandard.ZstdError) as error:
         fault = one_line(error)
-    return b"".join(pieces), fault or ("it is cut short" if left else "")
+    return b"".join(pieces), fault or (CUT_SHORT if left else "")
 
 
 def one_line(error: BaseException) -> str:
