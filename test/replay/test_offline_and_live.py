@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from csk_ros.data.synthetic import SceneDrive
+from csk_ros.messages import read_ir, stamp_to_ns
+from csk_ros.modality import Modality
+from csk_ros.replay.bag import BagReader
+from csk_ros.replay.injection import Injection
+from csk_ros.replay.live_run import run_live
+from csk_ros.replay.live_settings import LiveSettings
+from csk_ros.replay.mask_bag import MASK
+from csk_ros.replay.offline import run_offline
+from csk_ros.replay.offline_settings import OfflineSettings
+from csk_ros.replay.samples import write_samples
+
+CUT = (Injection.parse("drop", Modality.EO, "3:6"),)
+
+
+def masks(result):
+    """Masks by the stamp of their image in the bag."""
+    stamps = {row.mask_stamp_ns: row.stamp_ns for row in result.answered}
+    with BagReader(result.masks) as bag:
+        return {
+            stamps[stamp_to_ns(record.message.header.stamp)]: read_ir(record.message)
+            for record in bag.records([MASK])
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compress", ["none", "jpeg"])
+def test_masks_of_a_bag_are_those_of_the_node_that_hears_it(tmp_path, compress):
+    scenes = SceneDrive(5, frames=50, height=240, width=320, rate_hz=5.0, light="night-to-day")
+    write_samples(tmp_path / "drive", scenes, compress=compress, progress=False)
+    offline = run_offline(
+        OfflineSettings(str(tmp_path / "drive"), str(tmp_path / "offline"), injections=CUT), progress=False
+    )
+    live = run_live(
+        LiveSettings(
+            bag=tmp_path / "drive", masks=tmp_path / "live" / "masks", injections=CUT, progress=False
+        )
+    )
+    assert {row.route for row in offline.rows} == {row.route for row in live.answered}
+    one, other = masks(offline), masks(live)
+    both = one.keys() & other.keys()
+    assert len(both) >= 40
+    same = sum(int((one[stamp] == other[stamp]).sum()) for stamp in both)
+    assert same / sum(one[stamp].size for stamp in both) > 0.999
