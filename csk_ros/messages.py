@@ -9,6 +9,7 @@ installed, else to ``rosbags-image``; both are looked for when such an image com
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -87,6 +88,29 @@ def read_ir(message: Any) -> Pixels:
         return _convert_elsewhere(message, "mono16" if message.encoding.endswith("16") else "mono8")
     pixels, layout = _read(message)
     return pixels if layout.to_grey is None else cv2.cvtColor(pixels, layout.to_grey)
+
+
+def is_png(message: Any) -> bool:
+    """Whether it is a ``CompressedImage`` that holds a PNG."""
+    return not hasattr(message, "encoding") and bytes(message.data[:4]) == b"\x89PNG"
+
+
+def decompress(message: Any) -> Any:
+    """A ``CompressedImage`` as what an ``Image`` of the same pixels has for fields.
+
+    Raises:
+        ImageError: if the compressed data cannot be decoded.
+    """
+    pixels = np.ascontiguousarray(_decompress(message))
+    return SimpleNamespace(
+        header=message.header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=_decompressed_encoding(pixels),
+        is_bigendian=0,
+        step=pixels.strides[0],
+        data=pixels.view(np.uint8).reshape(-1),
+    )
 
 
 def check_image(message: Any, *, max_pixels: int = MAX_PIXELS) -> None:

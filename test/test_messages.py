@@ -13,7 +13,9 @@ from csk_ros import messages
 from csk_ros.messages import (
     ImageError,
     check_image,
+    decompress,
     fill_image,
+    is_png,
     raw_pixels,
     read_eo,
     read_ir,
@@ -175,6 +177,23 @@ def test_compressed_optical_is_rgb():
     red[..., 2] = 255  # OpenCV encodes BGR
     message = SimpleNamespace(format="bgr8; png compressed", data=cv2.imencode(".png", red)[1].tobytes())
     assert tuple(read_eo(message)[0, 0]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((8, 9), "u1"), ((8, 9), "u2"), ((8, 9, 3), "u1"), ((8, 9, 4), "u1")]
+)
+def test_a_decompressed_image_reads_and_looks_as_the_compressed_one(shape, dtype):
+    pixels = np.random.default_rng(0).integers(0, 2 ** (8 * int(dtype[1])), shape).astype(dtype)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    message = SimpleNamespace(format="png", data=data, header="its header")
+    assert is_png(message)
+    raw = decompress(message)
+    assert raw.header == "its header"
+    assert not is_png(raw)
+    np.testing.assert_array_equal(read_ir(raw), read_ir(message))
+    np.testing.assert_array_equal(thin_pixels(raw), thin_pixels(message))
+    if dtype == "u1":
+        np.testing.assert_array_equal(read_eo(raw), read_eo(message))
 
 
 @given(st.binary(max_size=200))
