@@ -239,8 +239,10 @@ def test_diagnostics_tell_where_the_time_goes_and_what_it_costs(peer, start):
         if entry.name == "segment: speed" and entry.values
     ]
     stages = ("wait", "slot", "read", "prepare", "network", "answer", "publish")
-    assert set(values[0]) == {f"{stage}_{name}_ms" for stage in stages for name in ("p50", "p95", "p99")}
-    assert float(values[0]["network_p50_ms"]) > 0
+    expected = {f"{stage}_{name}_ms" for stage in stages for name in ("p50", "p95", "p99")}
+    assert all(set(value) <= expected for value in values)  # the first may fall into the first frame
+    (whole, *_) = [value for value in values if set(value) == expected]
+    assert float(whole["network_p50_ms"]) > 0
     node = peer.status("node")[2]
     assert (node["engine"], node["device"], node["precision"]) == ("torch", "cpu", "float32")
     assert float(node["memory_mib"]) > 50

@@ -45,7 +45,7 @@ class SqliteFile:
         with closing(self._connect()) as database:
             try:
                 self.channels = _channels(database)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise Damage(one_line(error)) from error
             ids, topics, times = self._rows(database)
         order = np.argsort(times, kind="stable")
@@ -109,7 +109,7 @@ class SqliteFile:
                         column.append(value)
                 else:
                     self._problems.add(self.path.name, "message", "it has no topic or no time", last)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._problems.add(self.path.name, "part of the messages", one_line(error), last)
             return _beyond(database, last)
         return None

@@ -66,6 +66,14 @@ def test_of_a_bag_cut_short_the_beginning_is_read(whole, tmp_path_factory, keep)
     assert len(found) >= len(MADE) * (keep - 0.4)
 
 
+def test_names_of_columns_that_are_no_text_are_damage(whole, tmp_path):
+    damaged = whole.read_bytes().replace(b"serialization_format TEXT", b"\x80erialization_format TEXT")
+    assert damaged != whole.read_bytes()
+    (tmp_path / "bag.db3").write_bytes(damaged)
+    with pytest.raises(BagError, match=r"bag\.db3"):
+        read(tmp_path / "bag.db3")
+
+
 @settings(max_examples=60, deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=3000))
 def test_damage_anywhere_is_a_problem_or_an_error(whole, tmp_path_factory, at, junk):
