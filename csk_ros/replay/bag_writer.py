@@ -38,7 +38,8 @@ class BagWriter:
         zstd: compress the messages (mcap: its chunks; sqlite3: each message).
         label_set: classes of the masks and labels in the bag, to keep in its metadata.
         custom_data: texts to keep in the bag's metadata.
-        keep_partial: left by an exception, such as Ctrl-C, close the bag in order with what it holds so far.
+        keep_partial: left by an exception, such as Ctrl-C, close the bag in order with what it holds so far;
+            if even that fails, leave what there is, which :class:`BagReader` reads as far as it goes.
 
     Raises:
         BagError: if ``path`` exists, or it cannot be written, also later, as when the disk is full.
@@ -86,7 +87,8 @@ class BagWriter:
             try:
                 self._writer.close()
             except BaseException as failure:
-                self._remove()
+                if not self._keep_partial:
+                    self._remove()
                 if isinstance(failure, _FAILED):
                     raise BagError(f"cannot write the bag {self.path}: {one_line(failure)}") from failure
                 raise

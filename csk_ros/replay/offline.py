@@ -71,14 +71,11 @@ def run_offline(settings: OfflineSettings, *, progress: bool = True) -> ReplayRe
         topics = find_topics(bag, eo=settings.eo, ir=settings.ir, labels=label_topic)
         facts = checkpoint_facts(checkpoint)
         folder = RunFolder(settings.out, _asked(settings, bag, topics, parameters, facts))
-        try:
+        with folder.going_back_without_masks():
             segmenter = _segmenter(checkpoint, parameters, confidence=settings.confidence)
             replay = _Replay(settings, parameters, bag=bag, topics=topics, segmenter=segmenter, folder=folder)
             interrupted = replay.run(progress=progress)
             replay.check(interrupted=interrupted)
-        except BaseException:
-            folder.go_back()
-            raise
         folder.finish(interrupted=interrupted)
         return replay.result(facts, interrupted=interrupted)
 
@@ -93,14 +90,12 @@ def _asked(
     """All that the masks depend on."""
     return {
         "bag": {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in _files(bag.path)},
-        "topics": [topics.eo, topics.ir, topics.labels],
-        "labels": settings.labels,
+        "topics": [topics.eo, topics.ir],
         "stretch": [settings.start_s, settings.end_s],
         "injections": [str(injection) for injection in settings.injections],
         "parameters": parameters,
         "confidence": settings.confidence,
         "overlay": settings.overlay,
-        "probe_every": settings.probe_every,
         "versions": versions(),
     } | facts
 
@@ -148,7 +143,7 @@ class _Replay:
     def run(self, *, progress: bool) -> bool:
         """Replay; returns whether it was interrupted."""
         label_set, settings = self._label_set, self._settings
-        with BagWriter(self._folder.partial, zstd=True, label_set=label_set) as writer:
+        with BagWriter(self._folder.partial, zstd=True, label_set=label_set, keep_partial=True) as writer:
             self._masks = MaskBag(
                 writer,
                 label_set,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csk_ros.replay.bag import BagError, BagReader
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _FILE = "replay.json"
 _MASKS, _PARTIAL, _EARLIER = "masks", "partial/masks", "earlier/masks"
@@ -60,6 +63,23 @@ class RunFolder:
         self.partial.rename(self.masks)
         self._clear()
         self._note(_INTERRUPTED if interrupted else "finished")
+
+    @contextmanager
+    def going_back_without_masks(self) -> Iterator[None]:
+        """What fails inside leaves its masks to go on from; without any, and after Ctrl-C, it goes back."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or not self._holds_masks():
+                self.go_back()
+            raise
+
+    def _holds_masks(self) -> bool:
+        try:
+            with BagReader(self.partial) as bag:
+                return bag.message_count > 0
+        except BagError:
+            return False
 
     def go_back(self) -> None:
         """Leave things as they were before this replay began."""

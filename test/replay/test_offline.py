@@ -13,7 +13,7 @@ from csk_ros.modality import Modality, Route
 from csk_ros.replay import offline
 from csk_ros.replay.bag import BagError, BagReader, BagWriter
 from csk_ros.replay.injection import Injection
-from csk_ros.replay.mask_bag import CONFIDENCE, MASK, OVERLAY, ROUTE
+from csk_ros.replay.mask_bag import CONFIDENCE, MASK, OVERLAY, ROUTE, MaskBag
 from csk_ros.replay.offline import ReplayError, run_offline
 from csk_ros.replay.offline_settings import OfflineSettings
 from csk_ros.replay.run_folder import RunFolderError
@@ -193,7 +193,23 @@ def test_labels_of_another_size_are_told(drive, tmp_path):
     cv2.imwrite(str(tmp_path / "labels" / f"{START_NS}.png"), np.zeros((5, 5), np.uint8))
     with pytest.raises(ScoringError, match=f"labels of stamp {START_NS}: a mask of "):
         replay(drive, tmp_path / "out", labels=str(tmp_path / "labels"))
-    assert not (tmp_path / "out").exists()
+
+
+def test_a_replay_that_fails_is_gone_on_with_once_the_reason_is_gone(cut, drive, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        write, written = MaskBag.write, []
+
+        def filling(self, *arguments, **images):
+            if len(written) == 20:
+                raise OSError(28, "No space left on device")
+            written.append(write(self, *arguments, **images))
+
+        patch.setattr(MaskBag, "write", filling)
+        with pytest.raises(OSError, match="No space left"):
+            replay(drive, tmp_path / "out", injections=CUT, confidence=True, overlay=True)
+    whole = replay(drive, tmp_path / "out", injections=CUT, confidence=True, overlay=True, labels="none")
+    assert sum(row.compute_ms is None for row in whole.rows) == 20
+    assert contents(whole.masks) == contents(cut.masks)
 
 
 def test_labels_of_other_classes_are_refused(tmp_path, squares):
