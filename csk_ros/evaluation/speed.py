@@ -146,14 +146,22 @@ def measure_speed(settings: SpeedSettings, *, progress: bool = False) -> SpeedRe
         for size in settings.sizes
         for route in routes
         for one in loaded
-        if (one.variant.height, one.variant.width) == size
+        if _size(one.variant) == size
     ]
     peaks = {
         (one.variant, route): measure_peak_memory(one.variant, route, settings.checkpoint)
         for one, route in tqdm(ways, desc="memory", file=sys.stderr, disable=not progress)
     }
     laps = _run(ways, settings.rounds, progress=progress)
-    rows = (_row(one.variant, route, laps, peaks, checkpoint.network) for one, route in ways)
+    macs = {
+        (size, route): route_cost(checkpoint.network, route, size).macs
+        for size in settings.sizes
+        for route in routes
+    }
+    rows = (
+        _row(one.variant, route, laps, peaks[one.variant, route], macs[_size(one.variant), route])
+        for one, route in ways
+    )
     return SpeedResult(tuple(rows), tuple(left_out), len(laps) == settings.rounds)
 
 
@@ -181,13 +189,7 @@ def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool
     return laps
 
 
-def _row(
-    variant: Variant,
-    route: Route,
-    laps: Sequence[Lap],
-    peaks: Mapping[tuple[Variant, Route], PeakMemory],
-    network: Network,
-) -> SpeedRow:
+def _row(variant: Variant, route: Route, laps: Sequence[Lap], peak: PeakMemory, macs: int) -> SpeedRow:
     steps = [lap[variant, route] for lap in laps]
     times = [step["total"] for step in steps]
     plain = next(
@@ -210,9 +212,9 @@ def _row(
         fps=1e3 / median,
         ratio=float(np.median([lap[plain]["total"] / lap[variant, route]["total"] for lap in laps])),
         stages={name: sum(s[name] for s in steps) / sum(times) for name in steps[0] if name != "total"},
-        macs=route_cost(network, route, _size(variant)).macs,
-        peak_memory_mib=peaks[variant, route].process,
-        peak_gpu_memory_mib=peaks[variant, route].gpu,
+        macs=macs,
+        peak_memory_mib=peak.process,
+        peak_gpu_memory_mib=peak.gpu,
     )
 
 
