@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, compare, compare_reports, data, demo, doctor, evaluate, replay, train
+from csk_ros.cli import bag, bench, compare, compare_reports, data, demo, doctor, evaluate, replay, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMMANDS: dict[str, ModuleType] = {
     "bag": bag,
+    "bench": bench,
     "compare": compare,
     "compare-reports": compare_reports,
     "data": data,

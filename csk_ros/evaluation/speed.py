@@ -141,6 +141,8 @@ def measure_speed(settings: SpeedSettings, *, progress: bool = False) -> SpeedRe
         threads=settings.threads,
         confidence=settings.confidence,
     )
+    for line in left_out if progress else ():
+        sys.stderr.write(f"left out: {line}\n")
     ways = [
         (one, route)
         for size in settings.sizes

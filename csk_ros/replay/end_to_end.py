@@ -53,7 +53,8 @@ class EndToEndSettings:
         seconds: that each turn is measured.
         turns: of each node at each rate.
         height, width: of the images, pixels, at least 64.
-        engine, device: of the node of this package; the other runs torch on the same device.
+        engine, threads, confidence: of the node of this package.
+        device: of both nodes.
         start_s: how long a node may take until its first mask.
 
     Raises:
@@ -70,6 +71,8 @@ class EndToEndSettings:
     width: int = 640
     engine: str = "auto"
     device: str = "cpu"
+    threads: int = 0
+    confidence: bool = False
     start_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -304,7 +307,8 @@ def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
         "engine": settings.engine,
         "height": str(settings.height),
         "width": str(settings.width),
-        "confidence": "false",
+        "threads": str(settings.threads),
+        "confidence": str(settings.confidence).lower(),
     }
 
 
