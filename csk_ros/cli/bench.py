@@ -117,7 +117,6 @@ def _segmenter(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]
 
 
 def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]:
-    from csk_ros.inference.engines import find_device
     from csk_ros.replay.end_to_end import EndToEndSettings, find_usual_node, measure_end_to_end
 
     usual = Path(arguments.usual).resolve() if arguments.usual else find_usual_node()
@@ -132,7 +131,7 @@ def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured
         height=arguments.height,
         width=arguments.width,
         engine=arguments.node_engine,
-        device=str(find_device(arguments.device)),
+        device=arguments.device,
         threads=arguments.threads,
         confidence=arguments.confidence,
     )

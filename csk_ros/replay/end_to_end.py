@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from csk_ros.data.synthetic import SceneDrive
+from csk_ros.inference.engines import find_device
 from csk_ros.modality import Route
 from csk_ros.replay import bench_camera, bench_listener
 from csk_ros.replay.bench_camera import sent_stamps
@@ -54,12 +55,13 @@ class EndToEndSettings:
         turns: of each node at each rate.
         height, width: of the images, pixels, at least 64.
         engine, threads, confidence: of the node of this package.
-        device: of both nodes.
+        device: of both nodes; ``auto`` is CUDA if there is any, else the CPU.
         start_s: how long a node may take until its first mask.
 
     Raises:
         ValueError: for values that mean nothing.
         FileNotFoundError: if ``usual`` is not there.
+        EngineError: if the device is not there.
     """
 
     checkpoint: Path
@@ -70,13 +72,14 @@ class EndToEndSettings:
     height: int = 480
     width: int = 640
     engine: str = "auto"
-    device: str = "cpu"
+    device: str = "auto"
     threads: int = 0
     confidence: bool = False
     start_s: float = 120.0
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
+        find_device(self.device)
         if not self.rates or min(self.rates) <= 0 or max(self.rates) > 1000:
             raise ValueError("rates must be above 0 and at most 1000 Hz")
         if self.seconds * min(self.rates) < 1 or self.turns < 1:
@@ -299,7 +302,7 @@ class _Watch:
 
 
 def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
-    both = {"checkpoint": str(settings.checkpoint), "device": settings.device}
+    both = {"checkpoint": str(settings.checkpoint), "device": str(find_device(settings.device))}
     if name == USUAL:
         return both
     return both | {
