@@ -62,8 +62,8 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     nodes.add_argument("--no-end-to-end", action="store_true", help="leave this part out")
 
 
-def run(arguments: Namespace) -> int:
-    """Run ``csk bench``; returns the exit code."""
+def run(arguments: Namespace) -> None:
+    """Run ``csk bench``."""
     from csk_ros.replay.bench import PLOT_KINDS, format_bench, refuse_target, run_bench, write_document
     from csk_ros.replay.provenance import find_checkpoint
 
@@ -83,7 +83,7 @@ def run(arguments: Namespace) -> int:
     if not arguments.no_end_to_end:
         parts["end_to_end"] = _end_to_end(arguments, checkpoint)
     try:
-        document = run_bench(parts, checkpoint)
+        document, ended_by = run_bench(parts, checkpoint)
     except KeyboardInterrupt:
         _say("nothing was measured yet, and nothing is written")
         raise
@@ -92,10 +92,9 @@ def run(arguments: Namespace) -> int:
         write_document(document, json_file)
     if plot:
         draw_bench(document, plot)
-    if document["complete"]:
-        return 0
-    _say("interrupted: the figures are of what was measured before")
-    return 130
+    if ended_by:
+        _say("ended early: the figures are of what was measured before")
+        raise ended_by
 
 
 def _segmenter(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]:

@@ -28,20 +28,22 @@ _COMMANDS: dict[str, ModuleType] = {
     "train": train,
 }
 
+_ROS = (
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+    "rosgraph_msgs",
+    "std_srvs",
+)
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "lz4", "zstandard", "matplotlib", "jinja2", "tqdm"),
     "train": ("lightning", "tensorboard"),
     "evaluate": ("matplotlib", "tqdm"),
-    "ros": (
-        "rclpy",
-        "sensor_msgs",
-        "std_msgs",
-        "diagnostic_msgs",
-        "lifecycle_msgs",
-        "rosgraph_msgs",
-        "std_srvs",
-    ),
+    "ros": _ROS,
+    "bench": ("tqdm", "matplotlib", *_ROS),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"
 

@@ -56,8 +56,10 @@ def refuse_target(path: Path, kinds: tuple[str, ...] = ()) -> None:
         raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
 
 
-def run_bench(parts: Mapping[str, Callable[[], Measured]], checkpoint: Path) -> dict[str, Any]:
-    """Measure part after part; Ctrl-C ends it, and what was measured by then is the result.
+def run_bench(
+    parts: Mapping[str, Callable[[], Measured]], checkpoint: Path
+) -> tuple[dict[str, Any], BaseException | None]:
+    """Measure part after part; what ends it early, as Ctrl-C does, leaves what was measured by then.
 
     Args:
         parts: what to measure, by name: ``segmenter``, ``end_to_end``.
@@ -65,10 +67,11 @@ def run_bench(parts: Mapping[str, Callable[[], Measured]], checkpoint: Path) -> 
 
     Returns:
         JSON-ready: ``schema``, ``facts`` (of software, machine and weights), ``load`` (processes that wanted
-        the cores in the minute before), ``complete``, and the rows of each part that gave any.
+        the cores in the minute before), ``complete``, and the rows of each part that gave any. And what ended
+        it, if it is not complete.
 
     Raises:
-        KeyboardInterrupt: before anything was measured.
+        BaseException: what ended it before anything was measured.
     """
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -79,14 +82,14 @@ def run_bench(parts: Mapping[str, Callable[[], Measured]], checkpoint: Path) -> 
     for name, measure in parts.items():
         try:
             result = measure()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
             if not document.keys() & parts.keys():
                 raise
-            return document
+            return document, error
         document[name] = [asdict(row) for row in result.rows]
         if not result.complete:
-            return document
-    return document | {"complete": True}
+            return document, KeyboardInterrupt()
+    return document | {"complete": True}, None
 
 
 def write_document(document: Mapping[str, Any], path: Path) -> None:

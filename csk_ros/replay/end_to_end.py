@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ RATIOS = ("p50_ms", "p95_ms", "p99_ms", "cpu_percent", "memory_mib")
 _FRAMES = 10
 _SETTLE_S = 2.0
 _QUIET_S = 3.0
+_LONGEST_GAPS = 3
 _STOP_S = 10.0
 _POLL_S = 0.05
 
@@ -275,14 +277,15 @@ class _Watch:
             self.wait(_POLL_S)
 
     def wait_for_masks(self, stamps: set[int]) -> None:
-        """Until all of these images have a mask, or no more come."""
-        found, changed = 0, time.monotonic()
-        while time.monotonic() - changed < _QUIET_S:
-            have = {receipt.stamp_ns for receipt in receipts(self.masks)}
-            if stamps <= have:
+        """Until all of these images have a mask, or no more come: a slow node has a queue to work off."""
+        while True:
+            have = receipts(self.masks)
+            if stamps <= {receipt.stamp_ns for receipt in have}:
                 return
-            if len(have) > found:
-                found, changed = len(have), time.monotonic()
+            moments = [receipt.received_ns for receipt in have]
+            longest_s = max((later - at for at, later in pairwise(moments)), default=0) / 1e9
+            if (time.time_ns() - moments[-1]) / 1e9 > _QUIET_S + _LONGEST_GAPS * longest_s:
+                return
             self.wait(_POLL_S)
 
     def wait(self, seconds: float) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +13,7 @@ from csk_ros.evaluation.peak_memory import PeakMemory
 from csk_ros.evaluation.speed import SpeedResult, SpeedRow
 from csk_ros.modality import Route
 from csk_ros.replay import end_to_end
-from csk_ros.replay.end_to_end import EndToEndResult, EndToEndRow
+from csk_ros.replay.end_to_end import EndToEndError, EndToEndResult, EndToEndRow
 
 PLAIN = SpeedRow(
     "torch", "eager-fp32", "FUSED", 32, 64, "cpu", 2, 5, 40.0, 50.0, 25.0, 1.0,
@@ -146,11 +148,21 @@ def test_an_interrupt_leaves_what_was_measured(bench, tmp_path):
     json_file = tmp_path / "bench.json"
     code, _, printed = bench("--json", json_file, end_to_end=KeyboardInterrupt())
     assert code == 130
-    assert "interrupted: the figures are of what was measured before" in printed.err
+    assert printed.err.endswith("the figures are of what was measured before\ncsk: interrupted\n")
     document = json.loads(json_file.read_text())
     assert not document["complete"]
     assert len(document["segmenter"]) == 2
     assert "end_to_end" not in document
+
+
+def test_an_error_leaves_what_was_measured(bench, tmp_path):
+    json_file = tmp_path / "bench.json"
+    code, _, printed = bench("--json", json_file, end_to_end=EndToEndError("the node usual ended"))
+    assert code == 1
+    assert "eager-fp32" in printed.out
+    assert printed.err.endswith("csk: error: the node usual ended\n")
+    assert json.loads(json_file.read_text()).keys() >= {"segmenter"}
+    assert bench("--no-segmenter", end_to_end=EndToEndError("the node usual ended"))[0] == 1
 
 
 def test_an_interrupted_part_is_the_last(bench):
@@ -165,6 +177,26 @@ def test_an_interrupt_before_anything_was_measured_writes_nothing(bench, tmp_pat
     assert code == 130
     assert "nothing was measured yet, and nothing is written" in printed.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("part", "missing"), [("end_to_end", ""), ("bench_chart", "rclpy sensor_msgs std_msgs")]
+)
+def test_it_needs_the_extra_bench_alone(part, missing):
+    others = f"rosbags mcap apsw lz4 zstandard jinja2 lightning {missing}".split()
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({others})\n"
+        f"import csk_ros.replay.bench, csk_ros.evaluation.speed, csk_ros.replay.{part}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    for name in ("end_to_end", "bench_camera", "bench_listener"):
+        monkeypatch.delitem(sys.modules, f"csk_ros.replay.{name}")
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    assert main(["bench", "--no-segmenter"]) == 1
+    assert "needs rclpy, which is not installed: pip install 'csk_ros[bench]'" in capsys.readouterr().err
 
 
 def test_the_segmenter_part_for_real(monkeypatch, capsys, tmp_path):

@@ -4,11 +4,15 @@ import dataclasses
 import json
 import os
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from csk_ros.replay import end_to_end, node_process
+from csk_ros.replay.bench_listener import receipts
 from csk_ros.replay.end_to_end import (
     OURS,
     RATIOS,
@@ -65,6 +69,18 @@ def test_images_without_a_mask_are_lost(echo):
     (row,) = measure_end_to_end(_settings(rates=(20.0,))).rows
     assert row.sent - row.received == pytest.approx(row.sent / 4, abs=1)
     assert row.loss == pytest.approx(1 - row.received / row.sent)
+
+
+def test_a_slow_node_is_given_time_to_work_off_its_queue(tmp_path, monkeypatch):
+    masks, second = tmp_path / "masks", 10**9
+    masks.write_text(f"1 {time.time_ns() - 2 * second} \n2 {time.time_ns() - second} \n")
+    monkeypatch.setattr(end_to_end, "_QUIET_S", 0.5)
+    watch = end_to_end._Watch(USUAL, SimpleNamespace(alive=lambda: True), masks, [])
+    late = threading.Timer(0.4, lambda: masks.open("a").write(f"3 {time.time_ns()} \n"))
+    late.start()
+    watch.wait_for_masks({1, 2, 3})
+    assert [receipt.stamp_ns for receipt in receipts(masks)] == [1, 2, 3]
+    late.join()
 
 
 @pytest.mark.slow
