@@ -138,7 +138,7 @@ def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured
 
 
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _size(text: str) -> tuple[int, int]:
