@@ -156,12 +156,12 @@ def made_turns(monkeypatch):
 
 
 def test_figures_are_medians_over_turns_and_ratios_those_of_the_same_turn(made_turns):
-    usual = [_turn(USUAL, p50_ms=ms, received=18) for ms in (40.0, 400.0, 90.0)]
-    ours = [_turn(OURS, p50_ms=ms, max_ms=2 * ms, fused=1.0) for ms in (20.0, 100.0, 30.0)]
+    usual = [_turn(USUAL, p50_ms=ms, received=18) for ms in (40.0, 90.0, 60.0)]
+    ours = [_turn(OURS, p50_ms=ms, max_ms=2 * ms, fused=1.0) for ms in (20.0, 15.0, 30.0)]
     result = made_turns([one for pair in zip(usual, ours, strict=True) for one in pair], turns=3)
     plain, row = result.rows
-    assert (plain.p50_ms, plain.sent, plain.received, plain.loss) == (90, 60, 54, pytest.approx(0.1))
-    assert (row.p50_ms, row.max_ms, row.ratios["p50_ms"], row.ratios["cpu_percent"]) == (30, 200, 3, 1)
+    assert (plain.p50_ms, plain.sent, plain.received, plain.loss) == (60, 60, 54, pytest.approx(0.1))
+    assert (row.p50_ms, row.max_ms, row.ratios["p50_ms"], row.ratios["cpu_percent"]) == (20, 60, 2, 1)
     assert (plain.fused, row.fused, plain.ratios["p50_ms"]) == (None, 1, 1)
 
 
