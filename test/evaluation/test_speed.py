@@ -220,7 +220,7 @@ def test_settings_that_mean_nothing(weights, tmp_path):
 
 @pytest.mark.slow
 def test_peak_memory_is_that_of_a_process_of_its_own(weights):
-    held = np.ones(1 << 28, np.uint8)  # 256 MiB of this process, which the other must not count
+    held = np.ones(1 << 29, np.uint8)  # 512 MiB of this process, which the other must not count
     small = measure_peak_memory(_variant(), Route.FUSED, weights)
     large = dataclasses.replace(_variant(), height=1024, width=1536)
     assert small.gpu is None
