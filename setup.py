@@ -55,6 +55,7 @@ setup(
         "train": TRAIN,
         "evaluate": EVALUATE,
         "openvino": OPENVINO,
+        "bench": [*ROS, *EVALUATE],
         "demo": [*ROS, *REPLAY, *OPENVINO],
         "dev": [
             *ROS,

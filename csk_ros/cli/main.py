@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, compare, compare_reports, data, demo, doctor, evaluate, replay, train
+from csk_ros.cli import bag, bench, compare, compare_reports, data, demo, doctor, evaluate, replay, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMMANDS: dict[str, ModuleType] = {
     "bag": bag,
+    "bench": bench,
     "compare": compare,
     "compare-reports": compare_reports,
     "data": data,
@@ -27,20 +28,22 @@ _COMMANDS: dict[str, ModuleType] = {
     "train": train,
 }
 
+_ROS = (
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+    "rosgraph_msgs",
+    "std_srvs",
+)
 # Which extra of the package brings a module; these are imported by subcommands only.
 _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "lz4", "zstandard", "matplotlib", "jinja2", "tqdm"),
     "train": ("lightning", "tensorboard"),
     "evaluate": ("matplotlib", "tqdm"),
-    "ros": (
-        "rclpy",
-        "sensor_msgs",
-        "std_msgs",
-        "diagnostic_msgs",
-        "lifecycle_msgs",
-        "rosgraph_msgs",
-        "std_srvs",
-    ),
+    "ros": _ROS,
+    "bench": ("tqdm", "matplotlib", *_ROS),
 }
 TRACEBACK_VARIABLE = "CSK_TRACEBACK"
 

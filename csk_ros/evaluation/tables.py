@@ -39,7 +39,7 @@ def format_speed(document: dict[str, Any]) -> str:
         [_LABELS[n], f"{at['median_ms']:.1f}", f"{at['p95_ms']:.1f}", str(at["runs"])]
         for n, at in found.items()
     ]
-    return "\n".join([title, *_table(["", "median", "p95", "runs"], rows)])
+    return "\n".join([title, *format_table(["", "median", "p95", "runs"], rows)])
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:
@@ -80,7 +80,7 @@ def _modalities(table: dict[str, Any]) -> list[str]:
         ]
         for name, row in table.items()
     ]
-    return _table(["", *_COLUMNS], rows)
+    return format_table(["", *_COLUMNS], rows)
 
 
 def _classes(document: dict[str, Any]) -> list[str]:
@@ -94,7 +94,7 @@ def _classes(document: dict[str, Any]) -> list[str]:
         ]
         for name, count in pixels.items()
     ]
-    return _table(["", "pixels", *(_LABELS[key] for key in ROWS)], rows)
+    return format_table(["", "pixels", *(_LABELS[key] for key in ROWS)], rows)
 
 
 def _light(light: dict[str, Any]) -> list[str]:
@@ -102,7 +102,7 @@ def _light(light: dict[str, Any]) -> list[str]:
         [name, *(percent(row and row["miou_present"]) for row in table.values())]
         for name, table in light.items()
     ]
-    return _table(["", *_LABELS.values()], rows)
+    return format_table(["", *_LABELS.values()], rows)
 
 
 def _expected(document: dict[str, Any]) -> list[str]:
@@ -113,7 +113,7 @@ def _expected(document: dict[str, Any]) -> list[str]:
         + [percent(row and row["miou_present"]) for row in found.values()]
         for mode, found in modes.items()
     ]
-    return _table(["", *(f"p={p}" for p in probabilities)], rows)
+    return format_table(["", *(f"p={p}" for p in probabilities)], rows)
 
 
 def _regions(regions: list[dict[str, Any]]) -> list[str]:
@@ -121,7 +121,7 @@ def _regions(regions: list[dict[str, Any]]) -> list[str]:
     rows = [
         [f"{row['share']:.0%}", *(percent(row[key]["miou_present"]) for key in columns)] for row in regions
     ]
-    return _table(["", *columns.values()], rows)
+    return format_table(["", *columns.values()], rows)
 
 
 def _changed(found: list[dict[str, Any]]) -> list[str]:
@@ -130,7 +130,7 @@ def _changed(found: list[dict[str, Any]]) -> list[str]:
         + [percent(row[key] and row[key]["miou_present"]) for key in ROWS]
         for row in found
     ]
-    return _table(["", "density", *(_LABELS[key] for key in ROWS)], rows)
+    return format_table(["", "density", *(_LABELS[key] for key in ROWS)], rows)
 
 
 def _degradations(document: dict[str, Any]) -> list[str]:
@@ -141,7 +141,7 @@ def _degradations(document: dict[str, Any]) -> list[str]:
         for row in document["degradations"]
     ]
     header = ["", "strength", "frames", *(_LABELS[key] for key in ROWS), "to IR", ""]
-    return [*_table(header, rows), _verdict(document["eo_loss"])]
+    return [*format_table(header, rows), _verdict(document["eo_loss"])]
 
 
 def _verdict(loss: dict[str, Any]) -> str:
@@ -166,10 +166,10 @@ def _cost(cost: dict[str, Any]) -> list[str]:
         for name, row in cost.items()
         if row
     ]
-    return _table(["", "parameters", "MACs", "at"], rows)
+    return format_table(["", "parameters", "MACs", "at"], rows)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with the first column flush left and the others flush right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csk_ros.share import share_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -33,7 +33,7 @@ class NodeProcess:
         log: file for everything that the process prints.
         parameters: ROS parameters by name, as text.
         params_file: YAML file with ROS parameters; ``parameters`` go before it.
-        module: module to run; None is the segmenting node.
+        module: module to run, or the path of a script; None is the segmenting node.
         stop_s: how long it may take to end on SIGINT, in seconds.
     """
 
@@ -43,14 +43,15 @@ class NodeProcess:
         parameters: Mapping[str, str],
         *,
         params_file: Path | None = None,
-        module: str | None = None,
+        module: str | Path | None = None,
         stop_s: float = 15.0,
     ) -> None:
         self._log = log
         self._stop_s = stop_s
         pairs = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         given = ["--params-file", str(params_file)] if params_file else []
-        self._command = [sys.executable, "-m", module or _NODE_MODULE, "--ros-args", *given, *pairs]
+        code = [str(module)] if isinstance(module, Path) else ["-m", module or _NODE_MODULE]
+        self._command = [sys.executable, *code, "--ros-args", *given, *pairs]
 
     def __enter__(self) -> Self:
         """Start it, out of reach of the terminal's Ctrl-C: whoever started it stops it."""

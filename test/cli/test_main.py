@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("bag", "compare", "compare-reports", "demo", "doctor", "evaluate", "train"):
+    for command in ("bag", "bench", "compare", "compare-reports", "demo", "doctor", "evaluate", "train"):
         assert command in done.stdout
 
 
@@ -58,6 +58,7 @@ def test_version(capsys):
         (["evaluate"], "checkpoint"),
         (["evaluate", "--checkpoint", "a", "--data", "b", "--out", "c", "--limit", "few"], "limit"),
         (["demo", "--rate", "fast"], "rate"),
+        (["bench", "--rounds", "many"], "rounds"),
         (["doctor", "--seconds", "long"], "seconds"),
         (["doctor", "--eo-transport", "telepathy"], "telepathy"),
     ],
@@ -111,6 +112,7 @@ def test_interrupt(monkeypatch, capsys):
     [
         ["bag", "make"],
         ["bag", "info"],
+        ["bench"],
         ["compare"],
         ["data", "check"],
         ["demo"],

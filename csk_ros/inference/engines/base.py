@@ -17,11 +17,13 @@ class Engine(ABC):
 
     Attributes:
         name: the name by which users ask for it.
+        precisions: what it can be asked for; building it tells whether the device can do it.
         device: where it takes its inputs and leaves its answers.
         spare_cores: how many CPU cores it leaves to other processes by itself.
     """
 
     name: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]]
     spare_cores: ClassVar[int] = 0
     device: torch.device
 

@@ -53,6 +53,7 @@ class OpenVINOEngine(Engine):
     """
 
     name = "openvino"
+    precisions = tuple(PRECISIONS)
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class TorchEngine(Engine):
     """
 
     name = "torch"
+    precisions = tuple(PRECISIONS)
     # Torch's threads wait for each other at every layer: with one of two cores taken by another process, two
     # threads were ten times as slow as one.
     spare_cores = 1

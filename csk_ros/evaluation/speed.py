@@ -1,0 +1,224 @@
+"""How fast each way to run a network is, against the plain way in the same run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from csk_ros.evaluation.cost import route_cost
+from csk_ros.evaluation.peak_memory import PeakMemory, measure_peak_memory
+from csk_ros.evaluation.variants import REFERENCE, LoadedVariant, Variant, load_variants
+from csk_ros.modality import Route
+from csk_ros.network import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from csk_ros.network import Network
+
+    Lap = Mapping[tuple[Variant, Route], Mapping[str, float]]
+
+_WARM_UPS = 2
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured.
+
+    Attributes:
+        checkpoint: file with the network.
+        engines, precisions: by name; empty takes all that run here.
+        routes: empty takes all that the network has.
+        sizes: heights and widths of the images, pixels.
+        device, threads, confidence: as the Segmenter takes them.
+        rounds: how often each variant is timed.
+
+    Raises:
+        ValueError: for values that mean nothing.
+    """
+
+    checkpoint: Path
+    engines: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ((480, 640),)
+    device: str = "auto"
+    threads: int = 0
+    confidence: bool = False
+    rounds: int = 30
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}: time each variant at least once")
+        if not self.sizes or min(map(min, self.sizes)) < 1:
+            raise ValueError("sizes must be positive, such as 480x640")
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One variant on one route: camera images to ids, one frame at a time.
+
+    Attributes:
+        engine: its name.
+        precision: of its arithmetic; ``eager-fp32`` is the reference, the network in plain torch.
+        route: through the network.
+        height, width: of the images, pixels.
+        device: where it ran.
+        threads: CPU threads of the network.
+        runs: how often it was timed.
+        median_ms, p95_ms: of all runs, milliseconds.
+        fps: frames per second at the median.
+        ratio: how often faster than the reference: the median over rounds of both times in one round.
+        stages: share of each step in the time, 0 to 1.
+        macs: multiply-accumulates of the route.
+        peak_memory_mib: resident, of a process that does nothing else, MiB.
+        peak_gpu_memory_mib: of torch on the CUDA device, MiB; None on the CPU.
+    """
+
+    engine: str
+    precision: str
+    route: str
+    height: int
+    width: int
+    device: str
+    threads: int
+    runs: int
+    median_ms: float
+    p95_ms: float
+    fps: float
+    ratio: float
+    stages: dict[str, float]
+    macs: int
+    peak_memory_mib: float
+    peak_gpu_memory_mib: float | None
+
+
+@dataclass(frozen=True)
+class SpeedResult:
+    """What was measured.
+
+    Attributes:
+        rows: by size and route, the reference first.
+        left_out: a line for each pair of engine and precision that cannot run here.
+        complete: False if Ctrl-C ended it early; the rows are of the rounds before.
+    """
+
+    rows: tuple[SpeedRow, ...]
+    left_out: tuple[str, ...]
+    complete: bool
+
+
+def measure_speed(settings: SpeedSettings, *, progress: bool = False) -> SpeedResult:
+    """Time all variants in turn, round by round, so that whatever else the machine does slows all alike.
+
+    Ctrl-C ends the rounds; what the full ones gave is the result. Sets torch's number of threads.
+
+    Args:
+        settings: what to measure.
+        progress: show it on stderr.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be used.
+        EngineError: if an engine or precision that was named cannot run here.
+        ValueError: for a route that the network does not have.
+        PeakMemoryError: if a process that measures memory fails.
+        KeyboardInterrupt: before the first round was full.
+    """
+    checkpoint = load_checkpoint(settings.checkpoint)
+    routes = _routes(settings.routes, checkpoint.network)
+    loaded, left_out = load_variants(
+        checkpoint,
+        settings.sizes,
+        engines=settings.engines,
+        precisions=settings.precisions,
+        device=settings.device,
+        threads=settings.threads,
+        confidence=settings.confidence,
+    )
+    for line in left_out if progress else ():
+        sys.stderr.write(f"left out: {line}\n")
+    ways = [
+        (one, route)
+        for size in settings.sizes
+        for route in routes
+        for one in loaded
+        if _size(one.variant) == size
+    ]
+    peaks = {
+        (one.variant, route): measure_peak_memory(one.variant, route, settings.checkpoint)
+        for one, route in tqdm(ways, desc="memory", file=sys.stderr, disable=not progress)
+    }
+    laps = _run(ways, settings.rounds, progress=progress)
+    macs = {
+        (size, route): route_cost(checkpoint.network, route, size).macs
+        for size in settings.sizes
+        for route in routes
+    }
+    rows = (
+        _row(one.variant, route, laps, peaks[one.variant, route], macs[_size(one.variant), route])
+        for one, route in ways
+    )
+    return SpeedResult(tuple(rows), tuple(left_out), len(laps) == settings.rounds)
+
+
+def _routes(named: Sequence[Route], network: Network) -> list[Route]:
+    if missing := set(named) - network.routes:
+        have = ", ".join(sorted(route.value for route in network.routes))
+        raise ValueError(f"this network does not run {min(missing).value}: it runs {have}")
+    return [route for route in Route if route in (named or network.routes)]
+
+
+def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool) -> list[Lap]:
+    """The times of each full round; each begins one variant later, so that none always follows the same."""
+    images = {(one.variant, route): one.variant.images(route) for one, route in ways}
+    for one, route in ways * _WARM_UPS:
+        one.run(images[one.variant, route])
+    laps: list[Lap] = []
+    try:
+        for number in tqdm(range(rounds), desc="rounds", file=sys.stderr, disable=not progress):
+            first = number % len(ways)
+            turn = [*ways[first:], *ways[:first]]
+            laps.append({(one.variant, route): one.run(images[one.variant, route]) for one, route in turn})
+    except KeyboardInterrupt:
+        if not laps:
+            raise
+    return laps
+
+
+def _row(variant: Variant, route: Route, laps: Sequence[Lap], peak: PeakMemory, macs: int) -> SpeedRow:
+    steps = [lap[variant, route] for lap in laps]
+    times = [step["total"] for step in steps]
+    plain = next(
+        way
+        for way in laps[0]
+        if way[0].precision == REFERENCE and way[1] is route and _size(way[0]) == _size(variant)
+    )
+    median, p95 = (float(value) for value in np.percentile(times, (50, 95)))
+    return SpeedRow(
+        engine=variant.engine,
+        precision=variant.precision,
+        route=route.value,
+        height=variant.height,
+        width=variant.width,
+        device=variant.device,
+        threads=variant.threads,
+        runs=len(times),
+        median_ms=median,
+        p95_ms=p95,
+        fps=1e3 / median,
+        ratio=float(np.median([lap[plain]["total"] / lap[variant, route]["total"] for lap in laps])),
+        stages={name: sum(s[name] for s in steps) / sum(times) for name in steps[0] if name != "total"},
+        macs=macs,
+        peak_memory_mib=peak.process,
+        peak_gpu_memory_mib=peak.gpu,
+    )
+
+
+def _size(variant: Variant) -> tuple[int, int]:
+    return variant.height, variant.width

@@ -1,0 +1,365 @@
+"""Latency and loss from camera to mask over DDS, beside a node written the usual way in the same run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from csk_ros.data.synthetic import SceneDrive
+from csk_ros.inference.engines import find_device
+from csk_ros.modality import Route
+from csk_ros.replay import bench_camera, bench_listener
+from csk_ros.replay.bench_camera import sent_stamps
+from csk_ros.replay.bench_listener import receipts
+from csk_ros.replay.node_process import NodeProcess, join_private_domain, use_image_profile
+from csk_ros.replay.usage import ProcessUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+OURS, USUAL = "csk_ros", "usual"
+RATIOS = ("p50_ms", "p95_ms", "p99_ms", "cpu_percent", "memory_mib")
+"""Figures of which the ratio usual / ours is given."""
+
+_FRAMES = 10
+_SETTLE_S = 2.0
+_QUIET_S = 3.0
+_LONGEST_GAPS = 3
+_STOP_S = 10.0
+_POLL_S = 0.05
+
+
+class EndToEndError(RuntimeError):
+    """A process of the bench did not do its part; the message is one line."""
+
+
+@dataclass(frozen=True)
+class EndToEndSettings:
+    """What is measured.
+
+    Attributes:
+        checkpoint: file with the network, for both nodes.
+        usual: script of the node to compare with; None leaves the comparison out.
+        rates: pairs of images per second.
+        seconds: that each turn is measured.
+        turns: of each node at each rate.
+        height, width: of the images, pixels, at least 64.
+        engine, threads, confidence: of the node of this package.
+        device: of both nodes; ``auto`` is CUDA if there is any, else the CPU.
+        start_s: how long a node may take until its first mask.
+
+    Raises:
+        ValueError: for values that mean nothing.
+        FileNotFoundError: if ``usual`` is not there.
+        EngineError: if the device is not there.
+    """
+
+    checkpoint: Path
+    usual: Path | None
+    rates: tuple[float, ...] = (5.0,)
+    seconds: float = 20.0
+    turns: int = 3
+    height: int = 480
+    width: int = 640
+    engine: str = "auto"
+    device: str = "auto"
+    threads: int = 0
+    confidence: bool = False
+    start_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        find_device(self.device)
+        if not self.rates or min(self.rates) <= 0 or max(self.rates) > 1000:
+            raise ValueError("rates must be above 0 and at most 1000 Hz")
+        if self.seconds * min(self.rates) < 1 or self.turns < 1:
+            raise ValueError("measure at least one turn, and long enough for one image")
+        if min(self.height, self.width) < 64:
+            raise ValueError(f"scenes have at least 64x64 pixels, not {self.height}x{self.width}")
+        if self.usual and not self.usual.is_file():
+            raise FileNotFoundError(f"there is no node to compare with at {self.usual}: check the path")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one node did for some seconds.
+
+    Attributes:
+        node: ``csk_ros`` or ``usual``.
+        rate_hz: pairs of images per second, as asked for.
+        sent: thermal images in the measured time.
+        received: masks for them.
+        p50_ms, p95_ms, p99_ms, max_ms: from stamp to mask received, milliseconds.
+        cpu_percent: of one core, of the node's process.
+        memory_mib: resident memory of the node's process at the end, MiB.
+        fused: share of the masks whose route is FUSED; None where the node does not announce routes.
+    """
+
+    node: str
+    rate_hz: float
+    sent: int
+    received: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    cpu_percent: float
+    memory_mib: float
+    fused: float | None
+
+
+@dataclass(frozen=True)
+class EndToEndRow:
+    """One node at one rate: medians over its turns, but sums of images and the greatest ``max_ms``.
+
+    Attributes:
+        node, rate_hz, sent, received, p50_ms, p95_ms, p99_ms, max_ms, cpu_percent, memory_mib, fused: as
+            :class:`Turn`.
+        height, width: of the images, pixels.
+        turns: how many.
+        loss: share of the images without a mask, 0 to 1.
+        ratios: by figure, the median over turns of the usual node's divided by this one's; empty if the usual
+            node was not run.
+    """
+
+    node: str
+    rate_hz: float
+    height: int
+    width: int
+    turns: int
+    sent: int
+    received: int
+    loss: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    cpu_percent: float
+    memory_mib: float
+    fused: float | None
+    ratios: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EndToEndResult:
+    """What was measured.
+
+    Attributes:
+        rows: by rate, the usual node first.
+        complete: False if Ctrl-C ended it early; the rows are of the turns before.
+    """
+
+    rows: tuple[EndToEndRow, ...]
+    complete: bool
+
+
+def find_usual_node() -> Path | None:
+    """The script of the node to compare with; None where only the package is installed."""
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "usual_node.py"
+    return script if script.is_file() else None
+
+
+def measure_end_to_end(settings: EndToEndSettings, *, progress: bool = False) -> EndToEndResult:
+    """Give each node its turns, alternating, between a camera and a listener in processes of their own.
+
+    In a DDS domain of its own. Ctrl-C ends it; what the turns that all nodes had gave is the result.
+
+    Args:
+        settings: what to measure.
+        progress: show it on stderr.
+
+    Raises:
+        EndToEndError: if a node does not start or answer; the end of its log is on stderr.
+        KeyboardInterrupt: before all nodes had a turn.
+    """
+    # Not the user's domain: these images are for no other node.
+    os.environ.pop("ROS_DOMAIN_ID", None)
+    join_private_domain()
+    use_image_profile()
+    nodes = [USUAL, OURS] if settings.usual else [OURS]
+    each = [(node, rate) for rate in settings.rates for node in nodes]
+    rounds: list[list[Turn]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="csk_bench_") as work,
+        tqdm(total=settings.turns * len(each), desc="turns", file=sys.stderr, disable=not progress) as bar,
+    ):
+        _render(Path(work, "images.npz"), settings)
+        try:
+            for _ in range(settings.turns):
+                turns = []
+                for node, rate in each:
+                    turns.append(_take_turn(settings, node, rate, Path(work)))
+                    bar.update()
+                rounds.append(turns)
+        except KeyboardInterrupt:
+            if not rounds:
+                raise
+    rows = (_row(settings, [turns[index] for turns in rounds], rounds) for index in range(len(each)))
+    return EndToEndResult(tuple(rows), len(rounds) == settings.turns)
+
+
+def _render(path: Path, settings: EndToEndSettings) -> None:
+    """Few frames are enough: a stream counts as frozen only if it repeats the frame before."""
+    drive = SceneDrive(frames=_FRAMES, height=settings.height, width=settings.width, light="day")
+    samples = [drive[index] for index in range(_FRAMES)]
+    np.savez(path, eo=np.stack([s.eo for s in samples]), ir=np.stack([s.ir for s in samples]))
+
+
+def _take_turn(settings: EndToEndSettings, name: str, rate: float, work: Path) -> Turn:
+    sent, masks = work / "sent", work / "masks"
+    for old in (sent, masks):
+        old.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        module = settings.usual if name == USUAL else None
+        node = stack.enter_context(NodeProcess(work / "node.log", _parameters(settings, name), module=module))
+        listener = stack.enter_context(_helper(bench_listener.__name__, str(masks)))
+        with _helper(bench_camera.__name__, str(work / "images.npz"), str(rate), str(sent)) as camera:
+            watch = _Watch(name, node, masks, [listener, camera])
+            watch.wait_for_first(settings.start_s)
+            watch.wait(_SETTLE_S)
+            usage, begin_ns = ProcessUsage(node.pid), time.time_ns()
+            watch.wait(settings.seconds)
+            end_ns, used = time.time_ns(), usage.sample()
+        stamps = [stamp for stamp in sent_stamps(sent) if begin_ns <= stamp < end_ns]
+        watch.wait_for_masks(set(stamps))
+        if used is None or used.cpu_percent is None:
+            raise watch.error("ended")
+        return _turn(watch, rate, stamps, used.cpu_percent, used.memory_mib)
+
+
+def _turn(watch: _Watch, rate: float, stamps: Sequence[int], cpu_percent: float, memory_mib: float) -> Turn:
+    found = {receipt.stamp_ns: receipt for receipt in reversed(receipts(watch.masks))}
+    answers = [found[stamp] for stamp in stamps if stamp in found]
+    if not answers:
+        raise watch.error(f"answered none of {len(stamps)} thermal images")
+    latencies = [(answer.received_ns - answer.stamp_ns) / 1e6 for answer in answers]
+    p50, p95, p99, most = (float(value) for value in np.percentile(latencies, (50, 95, 99, 100)))
+    routes = [answer.route for answer in answers]
+    fused = routes.count(Route.FUSED.value) / len(routes) if any(routes) else None
+    return Turn(
+        watch.name, rate, len(stamps), len(answers), p50, p95, p99, most, cpu_percent, memory_mib, fused
+    )
+
+
+class _Watch:
+    """Waits for what a node gives, and no longer than it lives.
+
+    Args:
+        name: of the node.
+        node: its process.
+        masks: file of the listener.
+        helpers: which are to run as well until their input is closed.
+    """
+
+    def __init__(
+        self, name: str, node: NodeProcess, masks: Path, helpers: Sequence[subprocess.Popen[bytes]]
+    ) -> None:
+        self.name, self._node, self.masks, self._helpers = name, node, masks, helpers
+
+    def wait_for_first(self, most_s: float) -> None:
+        """Until the first mask; an error after that many seconds."""
+        end = time.monotonic() + most_s
+        while not receipts(self.masks):
+            if time.monotonic() > end:
+                raise self.error(f"gave no mask within {most_s:.0f} s")
+            self.wait(_POLL_S)
+
+    def wait_for_masks(self, stamps: set[int]) -> None:
+        """Until all of these images have a mask, or no more come: a slow node has a queue to work off."""
+        while True:
+            have = receipts(self.masks)
+            if stamps <= {receipt.stamp_ns for receipt in have}:
+                return
+            moments = [receipt.received_ns for receipt in have]
+            longest_s = max((later - at for at, later in pairwise(moments)), default=0) / 1e9
+            if (time.time_ns() - moments[-1]) / 1e9 > _QUIET_S + _LONGEST_GAPS * longest_s:
+                return
+            self.wait(_POLL_S)
+
+    def wait(self, seconds: float) -> None:
+        """So long, while the node lives."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not self._node.alive():
+                raise self.error("ended")
+            if any(one.poll() is not None and one.stdin and not one.stdin.closed for one in self._helpers):
+                raise EndToEndError("the camera or the listener of the bench ended: see above")
+            time.sleep(min(left, _POLL_S))
+
+    def error(self, what: str) -> EndToEndError:
+        """What the node did, with the end of its log on stderr."""
+        sys.stderr.write(self._node.tail())
+        return EndToEndError(f"the node {self.name} {what}: the end of its log is above")
+
+
+def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
+    both = {"checkpoint": str(settings.checkpoint), "device": str(find_device(settings.device))}
+    if name == USUAL:
+        return both
+    return both | {
+        "autostart": "true",
+        "engine": settings.engine,
+        "height": str(settings.height),
+        "width": str(settings.width),
+        "threads": str(settings.threads),
+        "confidence": str(settings.confidence).lower(),
+    }
+
+
+@contextmanager
+def _helper(module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends when its input is closed, so also when this one dies."""
+    process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+        [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        try:
+            process.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _row(settings: EndToEndSettings, turns: Sequence[Turn], rounds: Sequence[Sequence[Turn]]) -> EndToEndRow:
+    first = turns[0]
+    usual = [t for turn in rounds for t in turn if t.node == USUAL and t.rate_hz == first.rate_hz]
+    sent, received = sum(turn.sent for turn in turns), sum(turn.received for turn in turns)
+    fused = [turn.fused for turn in turns if turn.fused is not None]
+    return EndToEndRow(
+        node=first.node,
+        rate_hz=first.rate_hz,
+        height=settings.height,
+        width=settings.width,
+        turns=len(turns),
+        sent=sent,
+        received=received,
+        loss=1 - received / sent,
+        p50_ms=median(turn.p50_ms for turn in turns),
+        p95_ms=median(turn.p95_ms for turn in turns),
+        p99_ms=median(turn.p99_ms for turn in turns),
+        max_ms=max(turn.max_ms for turn in turns),
+        cpu_percent=median(turn.cpu_percent for turn in turns),
+        memory_mib=median(turn.memory_mib for turn in turns),
+        fused=median(fused) if fused else None,
+        ratios=_ratios(usual, turns) if usual else {},
+    )
+
+
+def _ratios(usual: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, float]:
+    """Of the same round: what disturbed the one disturbed the other."""
+    pairs = list(zip(usual, turns, strict=True))
+    return {name: median(getattr(a, name) / getattr(b, name) for a, b in pairs) for name in RATIOS}
