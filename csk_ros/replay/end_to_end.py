@@ -243,7 +243,8 @@ def _turn(watch: _Watch, rate: float, stamps: Sequence[int], cpu_percent: float,
     found = {receipt.stamp_ns: receipt for receipt in reversed(receipts(watch.masks))}
     answers = [found[stamp] for stamp in stamps if stamp in found]
     if not answers:
-        raise watch.error(f"answered none of {len(stamps)} thermal images")
+        cure = "if it cannot keep up, give a lower --rate or smaller images"
+        raise watch.error(f"answered none of {len(stamps)} thermal images ({cure})")
     latencies = [(answer.received_ns - answer.stamp_ns) / 1e6 for answer in answers]
     p50, p95, p99, most = (float(value) for value in np.percentile(latencies, (50, 95, 99, 100)))
     routes = [answer.route for answer in answers]
