@@ -131,11 +131,6 @@ class Injection:
             raise InjectionError(f"a delay of {amount} cannot be: use 0 to 10 s")
         return cls(kind, modality, stretches, amount_ns=amount_ns)
 
-    @property
-    def changes_pixels(self) -> bool:
-        """Whether images have other content than in the bag."""
-        return self.kind in ("freeze", "dark") or self.pixels != (0, 0)
-
     def __str__(self) -> str:
         """As a person names it."""
         amount = f" {self.amount_ns / 1e6:g} ms" if self.amount_ns else ""

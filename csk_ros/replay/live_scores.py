@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from csk_ros.messages import read_ir, stamp_to_ns
-from csk_ros.modality import Modality
 from csk_ros.replay.bag import BagReader
 from csk_ros.replay.scoring import LabelScorer
 from csk_ros.replay.source import Source
@@ -66,9 +65,7 @@ def _images(masks: BagReader) -> Iterator[tuple[int, NDArray[np.uint8]]]:
 
 
 def _labels(settings: LiveSettings, bag: BagReader, topic: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    source = Source(bag, InputTopics(None, None, topic), start_s=settings.start_s, end_s=settings.end_s)
-    shifts = [i for i in settings.injections if i.modality is Modality.IR and i.kind == "shift"]
+    topics = InputTopics(None, None, topic)
+    source = Source(bag, topics, settings.injections, start_s=settings.start_s, end_s=settings.end_s)
     for arrival in source.arrivals():
-        # Labels lie in the thermal image: its stamps, so theirs.
-        moved_ns = sum(shift.amount_ns for shift in shifts if shift.stretches.holds(arrival.seconds))
-        yield arrival.stamp_ns + moved_ns, read_ir(arrival.message())
+        yield arrival.stamp_ns, read_ir(arrival.message())

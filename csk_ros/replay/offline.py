@@ -28,7 +28,7 @@ from csk_ros.replay.provenance import checkpoint_facts, find_checkpoint, version
 from csk_ros.replay.read_ahead import ReadAhead, WriteBehind
 from csk_ros.replay.result import FrameRow, ReplayResult
 from csk_ros.replay.run_folder import RunFolder
-from csk_ros.replay.scoring import AgreementMeter, ConsistencyMeter, LabelScorer
+from csk_ros.replay.scoring import AgreementMeter, ConsistencyMeter, LabelScorer, ScoringError
 from csk_ros.replay.source import Source
 from csk_ros.replay.topics import NONE, find_topics
 
@@ -181,8 +181,12 @@ class _Replay:
         if image.modality:
             for decision in self._drive.take(image):
                 self._answer(decision)
-        elif image.pixels is not None:
-            labels = image.pixels.astype(np.uint8)
+        elif image.pixels is None:
+            raise ScoringError(f"a label map on {self._topics.labels} cannot be read: {image.problem}")
+        elif image.pixels.dtype != np.uint8:
+            raise ScoringError(f"label maps on {self._topics.labels} have 16 bits: publish ids as mono8")
+        else:
+            labels = image.pixels
             self._behind.call(lambda: self._scorer.labels(image.stamp_ns, labels))
 
     def _answer(self, decision: Decision[ReadImage]) -> None:

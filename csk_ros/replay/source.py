@@ -142,6 +142,8 @@ class Source:
         """The message with its injections; None if it does not come."""
         modality = self._topics.modalities.get(raw.topic)
         seconds = (raw.received_ns - self._bag.start_ns) / 1e9
+        if modality is None:
+            return Arrival(self._bag, self._move_labels(raw, seconds), None, raw.received_ns)
         delay_ns, edits = 0, []
         for injection in self._injections:
             if injection.modality is not modality:
@@ -160,6 +162,12 @@ class Source:
             else:
                 edits.append(injection)
         return Arrival(self._bag, raw, modality, raw.received_ns + delay_ns, edits)
+
+    def _move_labels(self, raw: RawRecord, seconds: float) -> RawRecord:
+        """Labels lie in the thermal image: where its stamps are shifted, theirs are."""
+        shifts = [i for i in self._injections if i.modality is Modality.IR and i.kind == "shift"]
+        moved_ns = sum(shift.amount_ns for shift in shifts if shift.stretches.holds(seconds))
+        return raw._replace(data=_shift_stamp(raw.data, moved_ns)) if moved_ns else raw
 
     def _freeze(self, injection: Injection, raw: RawRecord, *, holds: bool) -> RawRecord:
         """Inside the stretch the last image before it, or its own first one, with the stamp of this one."""

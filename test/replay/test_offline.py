@@ -212,6 +212,17 @@ def test_a_replay_that_fails_is_gone_on_with_once_the_reason_is_gone(cut, drive,
     assert contents(whole.masks) == contents(cut.masks)
 
 
+def test_label_maps_of_16_bits_are_told_not_wrapped(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        for topic in ("/ir/image", LABELS_TOPIC):
+            bag.add_topic(topic, "sensor_msgs/msg/Image")
+        bag.write("/ir/image", START_NS, thermal(0))
+        ids = np.full((48, 64), 257, np.uint16)
+        bag.write(LABELS_TOPIC, START_NS + 1, image_message(ids, "mono16", header(START_NS, "ir")))
+    with pytest.raises(ScoringError, match="have 16 bits: publish ids as mono8"):
+        replay(tmp_path / "bag", tmp_path / "out")
+
+
 def test_labels_of_other_classes_are_refused(tmp_path, squares):
     write_samples(tmp_path / "drive", squares, progress=False)
     with pytest.raises(ReplayError, match=r"are ground, square, but the network's are .* --labels none"):

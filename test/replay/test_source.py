@@ -92,6 +92,15 @@ def test_shifted_stamps_arrive_as_before(drive):
     assert all(seconds - stamp == pytest.approx(0.04) for _, seconds, stamp, _ in found)
 
 
+def test_labels_go_with_the_stamps_of_the_thermal_images_they_lie_in(drive):
+    found = arrivals(drive, ("shift", IR, "7ms@1:2"), ("drop", IR, "2:3"))
+    shifted = [stamp for _, _, stamp, _ in of(found, IR)]
+    labels = [stamp for _, _, stamp, _ in of(found, None)]
+    assert labels[:20] == pytest.approx(shifted)
+    assert labels[10] == pytest.approx(1.007)
+    assert len(labels) == 30
+
+
 def test_injections_add_up_and_leave_the_other_stream_alone(drive):
     found = arrivals(drive, ("drop", EO, "0:1"), ("delay", EO, "50ms"), ("shift", EO, "10ms"))
     assert len(of(found, EO)) == 20
