@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -75,6 +76,10 @@ class EchoNode:
         rclpy.shutdown(context=self._context)
         self._context.destroy()
         self._done.result()
+        # A lifecycle node is a reference cycle: its participant stays in DDS until it is collected, and then
+        # goes while the next one is being discovered, which is sometimes never discovered after that.
+        del self._node, self._mask, self._routes, self._health, self._executor
+        gc.collect()
 
     def _spin(self):
         try:
