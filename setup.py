@@ -17,6 +17,8 @@ ROS = [
 EVALUATE = ["matplotlib>=3.7", "tqdm>=4.60"]
 REPLAY = [*EVALUATE, "rosbags>=0.11", "mcap>=1.1", "lz4>=4.0", "zstandard>=0.20", "jinja2>=3.0"]
 OPENVINO = ["openvino>=2024.4"]
+ONNX = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"]
+EXPORT = [*ONNX, *OPENVINO, "nncf>=2.14"]
 TRAIN = ["lightning>=2.4", "tensorboard>=2.16", "tqdm>=4.60"]
 
 setup(
@@ -55,13 +57,15 @@ setup(
         "train": TRAIN,
         "evaluate": EVALUATE,
         "openvino": OPENVINO,
+        "onnx": ONNX,
+        "export": EXPORT,
         "bench": [*ROS, *EVALUATE],
         "demo": [*ROS, *REPLAY, *OPENVINO],
         "dev": [
             *ROS,
             *REPLAY,
             *TRAIN,
-            *OPENVINO,
+            *EXPORT,
             "hypothesis>=6",
             "mypy>=1.10",
             "pytest>=8",

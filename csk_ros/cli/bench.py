@@ -38,7 +38,7 @@ def register(commands: Any, name: str) -> None:
 def _add_part_arguments(bench: ArgumentParser) -> None:
     segmenter = bench.add_argument_group("segmenter")
     lists = {
-        "engines": "torch,openvino; default: all that are installed",
+        "engines": "torch,openvino,onnxruntime; default: all that are installed",
         "precisions": "such as float32,bfloat16; default: all that run here",
         "routes": "FUSED,IR_ONLY,EO_ONLY; default: all of the network",
         "sizes": "such as 480x640,240x320; default: --height x --width",
@@ -51,7 +51,7 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     nodes.add_argument("--rate", metavar="LIST", type=str, default="5", help="pairs per second, such as 5,15")
     nodes.add_argument("--seconds", type=float, default=20.0, help="of each turn")
     nodes.add_argument("--turns", type=int, default=3, help="of each node at each rate")
-    nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch or openvino")
+    nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
     nodes.add_argument(
         "--usual",
         metavar="FILE",

@@ -26,7 +26,9 @@ def register(commands: Any, name: str) -> None:
         "--params-file", metavar="FILE", type=str, default="", help="YAML file with the node's parameters"
     )
     doctor.add_argument("--checkpoint", metavar="FILE", type=str | None, default=None, help="*.safetensors")
-    doctor.add_argument("--engine", type=str | None, default=None, help="auto, torch or openvino")
+    doctor.add_argument(
+        "--engine", type=str | None, default=None, help="auto, torch, openvino or onnxruntime"
+    )
     doctor.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
     for modality in ("eo", "ir"):
         doctor.add_argument(

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 from csk_ros import __version__
-from csk_ros.cli import bag, bench, compare, compare_reports, data, demo, doctor, evaluate, replay, train
+from csk_ros.cli import (
+    bag,
+    bench,
+    compare,
+    compare_reports,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    replay,
+    train,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +36,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "doctor": doctor,
     "evaluate": evaluate,
+    "export": export,
     "replay": replay,
     "train": train,
 }
@@ -42,6 +55,7 @@ _EXTRAS = {
     "replay": ("rosbags", "apsw", "mcap", "lz4", "zstandard", "matplotlib", "jinja2", "tqdm"),
     "train": ("lightning", "tensorboard"),
     "evaluate": ("matplotlib", "tqdm"),
+    "export": ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     "ros": _ROS,
     "bench": ("tqdm", "matplotlib", *_ROS),
 }

@@ -25,7 +25,7 @@ _KINDS = {
     ),
 }
 _MODALITIES = {"eo": "optical", "ir": "thermal"}
-_NODE = ("engine", "device", "threads", "route")
+_NODE = ("engine", "device", "threads", "precision", "route")
 _OFFLINE = (
     *("checkpoint", "eo", "ir", "labels", "parameters", *_NODE),
     *("confidence", "overlay", "probe_every"),
@@ -163,10 +163,15 @@ def _add_network(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--parameters", metavar="FILE", type=str | None, default=None, help="the node's parameter file"
     )
-    parser.add_argument("--engine", type=str | None, default=None, help="auto, torch or openvino")
+    parser.add_argument(
+        "--engine", type=str | None, default=None, help="auto, torch, openvino or onnxruntime"
+    )
     parser.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--threads", type=int | None, default=None, help="CPU threads; 0: what suits the machine"
+    )
+    parser.add_argument(
+        "--precision", type=str | None, default=None, help="float32, or as the engine offers: bfloat16, int8"
     )
     parser.add_argument("--route", type=str | None, default=None, help="auto, fused, ir_only or eo_only")
 

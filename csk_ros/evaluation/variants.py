@@ -60,7 +60,7 @@ class Variant:
         """
         if self.precision == REFERENCE:
             return PlainSegmenter(checkpoint, find_device(self.device), confidence=self.confidence)
-        return Segmenter(
+        segmenter = Segmenter(
             checkpoint,
             engine=self.engine,
             device=self.device,
@@ -70,6 +70,8 @@ class Variant:
             threads=self.threads,
             precision=self.precision,
         )
+        segmenter.warm_up()  # tells whether it can be compiled
+        return segmenter
 
     def images(self, route: Route) -> dict[str, NDArray[np.uint8]]:
         """Noise, as :meth:`Segmenter.segment` takes images: what they show does not change the work."""
@@ -137,7 +139,7 @@ def load_variants(
         EngineError: if one that was named runs in no pair, or nothing runs.
     """
     if unknown := sorted(set(engines) - ENGINES.keys()):
-        raise EngineError(f"engine {unknown[0]!r} is not available: use some of {', '.join(ENGINES)}")
+        raise EngineError(f"engine {unknown[0]!r} is not available: use some of {', '.join(sorted(ENGINES))}")
     place, own_threads = str(find_device(device)), torch.get_num_threads()
     loaded: list[LoadedVariant] = []
     left_out: dict[tuple[str, str], str] = {}

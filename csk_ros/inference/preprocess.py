@@ -1,4 +1,4 @@
-"""Camera images to normalised network inputs, on the device."""
+"""Camera images to levels of the working size, on the device."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import torch
 from torch.nn import functional
 
 from csk_ros.inference.errors import InputError
+from csk_ros.inference.graph import LEVELS
 from csk_ros.modality import Modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from csk_ros.network import Normalisation
-
 PERCENTILES = (0.01, 0.99)
-"""16-bit thermal counts at these shares of an image become 0 and 1."""
+"""16-bit thermal counts at these shares of an image become levels 0 and 255."""
 
-_LEVELS = 1 << 16
+_COUNTS = 1 << 16
 
 
 def check_image(modality: Modality, image: NDArray[Any]) -> None:
@@ -39,10 +38,28 @@ def check_image(modality: Modality, image: NDArray[Any]) -> None:
         raise InputError(f"{modality.value} has no pixels: {image.shape}")
 
 
-def upload(image: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """The bytes of a camera image on the device, as (1, C, H, W).
+def levels(image: NDArray[Any], size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """A camera image as an engine takes it: (1, H, W, C) levels 0 to 255, of the working size, on the device.
 
-    uint16 arrives as int16 of the same bits, which every torch version can copy; :func:`to_unit` undoes it.
+    Args:
+        image: uint8 (H, W, 3), or uint8 or uint16 (H, W).
+        size: height and width to resize to.
+        device: where to.
+
+    Returns:
+        The camera's own bytes as uint8 where nothing has to be done to them, else float32.
+    """
+    pixels = upload(image, device)
+    if pixels.dtype == torch.uint8 and tuple(pixels.shape[1:3]) == size:
+        return pixels
+    planes = to_levels(pixels.permute(0, 3, 1, 2))
+    return resize_image(planes, size).permute(0, 2, 3, 1)
+
+
+def upload(image: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """The bytes of a camera image on the device, as (1, H, W, C).
+
+    uint16 arrives as int16 of the same bits, which every torch version can copy; :func:`to_levels` undoes it.
     """
     if image.dtype == np.uint16:
         image = (
@@ -50,20 +67,20 @@ def upload(image: NDArray[Any], device: torch.device) -> torch.Tensor:
         )
     image = np.require(image, requirements=("C", "W"))
     tensor = torch.from_numpy(image).to(device)
-    return (tensor if tensor.dim() == 3 else tensor[..., None]).permute(2, 0, 1)[None]
+    return (tensor if tensor.dim() == 3 else tensor[..., None])[None]
 
 
-def to_unit(image: torch.Tensor) -> torch.Tensor:
-    """Pixels to float32 in 0..1: uint8 by 255, 16-bit by its own percentiles.
+def to_levels(image: torch.Tensor) -> torch.Tensor:
+    """Pixels to float32 levels 0 to 255: uint8 as they are, 16-bit by their own percentiles.
 
     Args:
-        image: what :func:`upload` gave, (1, C, H, W).
+        image: what :func:`upload` gave.
     """
     if image.dtype == torch.uint8:
-        return image.float() / 255
-    counts = image.to(torch.int32) & (_LEVELS - 1)
+        return image.float()
+    counts = image.to(torch.int32) & (_COUNTS - 1)
     low, high = count_percentiles(counts)
-    return ((counts - low) / (high - low).clamp(min=1)).clamp(0, 1)
+    return ((counts - low) / (high - low).clamp(min=1)).clamp_(0, 1).mul_(LEVELS)
 
 
 def count_percentiles(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,7 +92,7 @@ def count_percentiles(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     Returns:
         Two int64 scalars on the device.
     """
-    cumulative = torch.bincount(counts.flatten(), minlength=_LEVELS).cumsum(0)
+    cumulative = torch.bincount(counts.flatten(), minlength=_COUNTS).cumsum(0)
     # shares in integers: float32 cannot count all pixels of a large image
     ranks = torch.tensor(
         [-(-round(share * 100) * counts.numel() // 100) for share in PERCENTILES], device=counts.device
@@ -91,12 +108,3 @@ def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return image
     shrinks = size[0] < height or size[1] < width
     return functional.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
-
-
-def normalise(image: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
-    """Subtract the mean and divide by the standard deviation of each channel, in place."""
-    mean, std = (
-        torch.tensor(values, device=image.device)[None, :, None, None]
-        for values in (normalisation.mean, normalisation.std)
-    )
-    return image.sub_(mean).div_(std)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from csk_ros.inference.engines import build_engine, find_device
+from csk_ros.inference.engines import EngineOptions, build_engine, find_device
 from csk_ros.inference.errors import EngineError, InputError, SegmenterError
-from csk_ros.inference.postprocess import answer
-from csk_ros.inference.preprocess import check_image, normalise, resize_image, to_unit, upload
+from csk_ros.inference.model_cache import ModelCache
+from csk_ros.inference.preprocess import check_image, levels
 from csk_ros.modality import Modality, Route
 from csk_ros.network import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,8 +35,8 @@ class Segmentation:
         labels: uint8 (H, W) ids, at the anchor's size.
         confidence: uint8 (H, W), ``round(255 * greatest softmax probability)``, if it was asked for.
         route: how it was made.
-        timings: milliseconds by step: ``prepare`` (check, upload, resize, normalise), ``network``, ``answer``
-            (arg-max, confidence, download) and ``total``.
+        timings: milliseconds by step: ``prepare`` (check, upload, resize), ``network`` (from normalising to
+            arg-max), ``answer`` (download) and ``total``.
     """
 
     labels: NDArray[np.uint8]
@@ -59,7 +60,9 @@ class Segmenter:
         confidence: whether to make the confidence map.
         threads: CPU threads, for the whole process; 0 takes what suits the engine and the machine, ``None``
             leaves them as they are.
-        precision: ``float32``, or on CUDA ``float16`` or ``bfloat16``.
+        precision: ``float32``, or another that the engine offers; see each.
+        cache: whether compiled models are kept on disk, beside the checkpoint's file if it has one.
+        report: called with a line when the engine does something that takes seconds.
 
     Attributes:
         label_set: the classes of the ids.
@@ -84,12 +87,20 @@ class Segmenter:
         confidence: bool = True,
         threads: int | None = None,
         precision: str = "float32",
+        cache: bool = True,
+        report: Callable[[str], None] | None = None,
     ) -> None:
         self._size = _working_size(height, width)
         if threads is not None and threads < 0:
             raise SegmenterError(f"threads must be 0 or more, not {threads}")
-        self._engine = build_engine(engine, checkpoint, find_device(device), precision, threads)
-        self._normalisation = checkpoint.normalisation
+        options = EngineOptions(
+            confidence=confidence,
+            cache=ModelCache.beside(checkpoint.path) if cache and checkpoint.path else None,
+            report=report or (lambda _: None),
+        )
+        self._engine = build_engine(
+            engine, checkpoint, find_device(device), precision, threads, options=options
+        )
         self._confidence = confidence
         self.label_set: LabelSet = checkpoint.label_set
         self.routes: frozenset[Route] = checkpoint.network.routes
@@ -131,11 +142,12 @@ class Segmenter:
             check_image(modality, image)
         height, width = list(given.values())[-1].shape[:2]  # IR comes last
         with torch.inference_mode():
-            images = {m: self._prepare(m, image, (height, width)) for m, image in given.items()}
+            size = self._size or (height, width)
+            images = {m: levels(image, size, self._engine.device) for m, image in given.items()}
             clock.lap("prepare")
-            logits = self._engine.logits(images)
+            answered = self._engine.maps(images, (height, width))
             clock.lap("network")
-            maps = answer(logits, (height, width), confidence=self._confidence).cpu().numpy()
+            maps = answered.cpu().numpy()
             clock.lap("answer")
         return Segmentation(maps[0], maps[1] if self._confidence else None, route, clock.total())
 
@@ -169,10 +181,6 @@ class Segmenter:
                 f"this network runs {have}, but {' and '.join(m.value for m in given)} make {route.value}"
             )
         return route
-
-    def _prepare(self, modality: Modality, image: NDArray[Any], anchor: tuple[int, int]) -> torch.Tensor:
-        unit = to_unit(upload(image, self._engine.device))
-        return normalise(resize_image(unit, self._size or anchor), self._normalisation[modality])
 
 
 @dataclass

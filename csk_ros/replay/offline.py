@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from csk_ros.replay.topics import InputTopics
 
 _DEPTH = 8
-_SEGMENTER = ("engine", "device", "threads")
+_SEGMENTER = ("engine", "device", "threads", "precision")
 
 
 class ReplayError(RuntimeError):

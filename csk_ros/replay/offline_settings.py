@@ -31,7 +31,8 @@ class OfflineSettings:
         end_s: where to end; None: with the bag.
         injections: what to do to the streams.
         parameters: the node's parameter file, whose perception and engine settings apply.
-        engine: of the Segmenter; None: as the parameter file, else "auto". Likewise device, threads, route.
+        engine: of the Segmenter; None: as the parameter file, else "auto". Likewise device, threads,
+            precision, route.
         confidence: whether to write confidence maps.
         overlay: whether to write overlays.
         probe_every: measure agreement and consistency on one frame of so many; 0: not; None: 10 without
@@ -54,6 +55,7 @@ class OfflineSettings:
     engine: str | None = None
     device: str | None = None
     threads: int | None = None
+    precision: str | None = None
     route: str | None = None
     confidence: bool = False
     overlay: bool = False
@@ -78,7 +80,8 @@ class OfflineSettings:
         Raises:
             ParameterFileError: if the file cannot be used.
         """
-        given = {name: getattr(self, name) for name in ("engine", "device", "threads", "route")}
+        names = ("engine", "device", "threads", "precision", "route")
+        given = {name: getattr(self, name) for name in names}
         return read_parameters(self.parameters) | {
             name: value for name, value in given.items() if value is not None
         }

@@ -57,6 +57,7 @@ _ENGINE_DEFAULTS = {
     "engine": "auto",
     "device": "auto",
     "threads": 0,
+    "precision": "float32",
     "height": 0,
     "width": 0,
 }

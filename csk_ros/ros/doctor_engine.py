@@ -25,8 +25,8 @@ def observe(options: dict[str, Any]) -> Iterator[Fact]:
     """Libraries, checkpoint, engine.
 
     Args:
-        options: the node's ``checkpoint``, ``engine``, ``device``, ``threads``, ``height`` and ``width``, and
-            ``size``, the camera's (height, width) or None.
+        options: the node's ``checkpoint``, ``engine``, ``device``, ``threads``, ``precision``, ``height`` and
+            ``width``, and ``size``, the camera's (height, width) or None.
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     yield Libraries(torch=torch.__version__, cuda_devices=cuda, openvino=_openvino_version())
@@ -67,6 +67,7 @@ def _run(checkpoint: str, options: dict[str, Any]) -> Iterator[Engine]:
             height=options["height"] or None,
             width=options["width"] or None,
             threads=options["threads"],
+            precision=options["precision"],
         )
         threads = options["threads"] or ENGINES[segmenter.engine].suitable_threads()
         yield Engine(wanted, "", segmenter.engine, segmenter.device, threads)  # if measuring never ends

@@ -48,7 +48,12 @@ _TABLE = {
     ),
     "engine": _Parameter(
         "auto",
-        "What runs the network: auto, torch or openvino; auto: openvino on a CPU if installed, else torch.",
+        "What runs the network: auto, torch, openvino or onnxruntime; auto: openvino on a CPU if installed, "
+        "else torch.",
+    ),
+    "precision": _Parameter(
+        "float32",
+        "What it computes in: float32, or what the engine offers beside, such as bfloat16 and int8.",
     ),
     "device": _Parameter(
         "auto", "Where it runs, as torch names devices (cpu, cuda, cuda:1); auto: a GPU if any."

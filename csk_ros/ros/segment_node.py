@@ -219,6 +219,8 @@ class SegmentNode(LifecycleNode):
             width=parameters.width or None,
             confidence=parameters.confidence,
             threads=parameters.threads,
+            precision=parameters.precision,
+            report=self.get_logger().info,
         )
         segmenter.warm_up()
         return segmenter

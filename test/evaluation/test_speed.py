@@ -13,7 +13,7 @@ from csk_ros.evaluation.peak_memory import PeakMemory, PeakMemoryError, measure_
 from csk_ros.evaluation.plain import PlainSegmenter
 from csk_ros.evaluation.speed import SpeedSettings, measure_speed
 from csk_ros.evaluation.variants import REFERENCE, LoadedVariant, Variant, load_variants
-from csk_ros.inference import EngineError, Segmenter
+from csk_ros.inference import ENGINES, EngineError, Segmenter
 from csk_ros.labels import MFNET
 from csk_ros.modality import Route
 from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint, build_network, save_checkpoint
@@ -33,6 +33,13 @@ def weights(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     _save(path, checkpoint.network)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _without_onnx(request, monkeypatch):
+    """ONNX takes torch some ten seconds to write for each route."""
+    if "slow" not in request.keywords:
+        monkeypatch.delitem(ENGINES, "onnxruntime")
 
 
 @pytest.fixture
@@ -84,13 +91,14 @@ def test_every_variant_stands_beside_the_reference_of_its_route(weights):
 
 
 @pytest.mark.usefixtures("quick_memory")
+@pytest.mark.slow
 def test_every_engine_that_is_installed_is_measured(weights):
     settings = SpeedSettings(
         weights, precisions=("float32",), routes=(Route.EO_ONLY,), sizes=(SIZE,), rounds=1
     )
     rows = measure_speed(settings).rows
     assert [(row.engine, row.precision) for row in rows] == [
-        ("torch", REFERENCE), ("openvino", "float32"), ("torch", "float32"),
+        ("torch", REFERENCE), ("onnxruntime", "float32"), ("openvino", "float32"), ("torch", "float32"),
     ]  # fmt: skip
 
 
@@ -166,7 +174,7 @@ def test_each_variant_has_its_own_number_of_torch_threads(checkpoint):
 def test_what_cannot_run_is_left_out_with_its_reason(checkpoint):
     _, left_out = load_variants(checkpoint, [SIZE], engines=("torch",))
     assert left_out == [
-        f"torch {name}: precision {name} needs a CUDA device: use float32 on cpu"
+        f"torch {name}: this cpu does not compute in {name}: use precision float32"
         for name in ("float16", "bfloat16")
     ]
 
@@ -175,7 +183,10 @@ def test_what_cannot_run_is_left_out_with_its_reason(checkpoint):
     ("named", "reason"),
     [
         ({"engines": ("steam",)}, "engine 'steam' is not available: use some of openvino, torch"),
-        ({"precisions": ("float32", "float16")}, "float16 cannot run here: .*needs a CUDA device"),
+        (
+            {"precisions": ("float32", "float16")},
+            "float16 cannot run here: .*this cpu does not compute in float16",
+        ),
         (
             {"precisions": ("float32", "float8")},
             "float8 cannot run here: precision of engine openvino must be",

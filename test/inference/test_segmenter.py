@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
 from csk_ros.inference.postprocess import answer
-from csk_ros.inference.preprocess import count_percentiles, to_unit, upload
+from csk_ros.inference.preprocess import count_percentiles, to_levels, upload
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
 from csk_ros.network import Checkpoint, Normalisation, build_network, save_checkpoint
@@ -134,16 +134,15 @@ def test_working_size_is_not_the_answers_size(checkpoint):
     eo, ir = _images(90, 120)
     half = Segmenter.from_network(checkpoint, engine="torch", device="cpu", height=45, width=60)
     sizes = []
-    half._engine.logits = _spy(half._engine.logits, sizes)
+    half._engine.maps = _spy(half._engine.maps, sizes)
     assert half.segment(eo=eo, ir=ir).labels.shape == (90, 120)
     assert sizes == [(45, 60)]
 
 
 def _spy(function, sizes):
-    def call(images):
-        logits = function(images)
-        sizes.append(tuple(logits.shape[-2:]))
-        return logits
+    def call(images, size):
+        sizes.append(tuple(next(iter(images.values())).shape[1:3]))
+        return function(images, size)
 
     return call
 
@@ -165,13 +164,13 @@ def test_percentiles_are_numpys(height, width, levels, seed):
     assert [low.item(), high.item()] == expected.tolist()
 
 
-def test_thermal_counts_are_stretched_to_the_unit_range():
+def test_thermal_counts_are_stretched_to_the_levels_of_8_bits():
     ramp = np.arange(40_000, 50_000, dtype=np.uint16).reshape(100, 100)
-    unit = to_unit(upload(ramp, torch.device("cpu")))[0, 0].numpy()
-    expected = np.clip((ramp.astype(float) - 40_099) / (49_899 - 40_099), 0, 1)
-    np.testing.assert_allclose(unit, expected, atol=1e-6)
+    levels = to_levels(upload(ramp, torch.device("cpu")))[0, ..., 0].numpy()
+    expected = 255 * np.clip((ramp.astype(float) - 40_099) / (49_899 - 40_099), 0, 1)
+    np.testing.assert_allclose(levels, expected, atol=1e-4)
     flat = np.full((8, 8), 65535, np.uint16)
-    assert to_unit(upload(flat, torch.device("cpu"))).unique().tolist() == [0.0]
+    assert to_levels(upload(flat, torch.device("cpu"))).unique().tolist() == [0.0]
 
 
 def test_thermal_gain_and_offset_do_not_matter(segmenter):
@@ -207,7 +206,7 @@ def test_confidence_of_known_logits():
 def test_warm_up_runs_every_route(checkpoint):
     segmenter = Segmenter.from_network(checkpoint, engine="torch", device="cpu", height=32, width=64)
     sizes = []
-    segmenter._engine.logits = _spy(segmenter._engine.logits, sizes)
+    segmenter._engine.maps = _spy(segmenter._engine.maps, sizes)
     segmenter.warm_up()
     assert sizes == [(32, 64)] * 3
 
@@ -255,12 +254,12 @@ def test_a_route_that_the_network_lacks_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "tpu"}, "engine 'tpu' is not available: use auto or one of openvino, torch"),
+        ({"engine": "tpu"}, "engine 'tpu' is not available: use auto or one of onnxruntime, openvino, torch"),
         ({"device": "toaster"}, "device 'toaster' is not known: use auto, cpu, cuda"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         (
             {"engine": "torch", "device": "cpu", "precision": "float16"},
-            "precision float16 needs a CUDA device",
+            "this cpu does not compute in float16: use precision float32",
         ),
         ({"engine": "torch", "device": "cpu", "precision": "int3"}, "precision must be one of float32"),
         ({"device": "cuda:99"}, r"device 'cuda:99' is missing.*CUDA device\(s\); install"),

@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
+    from csk_ros.inference.model_cache import ModelCache
     from csk_ros.modality import Modality
 
 
+def _say_nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What engines are told besides network, device, precision and threads.
+
+    Attributes:
+        confidence: whether the answers hold the confidence.
+        cache: where compiled models are kept between runs; None keeps them nowhere.
+        report: called with a line when something takes seconds.
+    """
+
+    confidence: bool = True
+    cache: ModelCache | None = None
+    report: Callable[[str], None] = _say_nothing
+
+
+DEFAULT_OPTIONS = EngineOptions()
+
+
 class Engine(ABC):
-    """Runs the routes of one network on one device.
+    """Runs the routes of one network on one device, from image levels to label ids.
 
     Attributes:
         name: the name by which users ask for it.
@@ -33,12 +59,15 @@ class Engine(ABC):
         return max(len(os.sched_getaffinity(0)) - cls.spare_cores, 1)
 
     @abstractmethod
-    def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
-        """Logits of the route that the images make.
+    def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Label ids, and confidence if the engine was built for it, by the route that the images make.
 
         Args:
-            images: normalised float32 on :attr:`device`, of one H and W: EO (1, 3, H, W), IR (1, 1, H, W).
+            images: levels 0 to 255 on :attr:`device`, uint8 or float32, of one H and W: EO (1, H, W, 3), IR
+                (1, H, W, 1).
+            size: height and width of the answer.
 
         Returns:
-            Float32 logits (1, C, H, W) on :attr:`device`.
+            uint8 (1 or 2, height, width) on :attr:`device`: ids, and ``round(255 * greatest softmax
+            probability)``; the caller's to keep.
         """

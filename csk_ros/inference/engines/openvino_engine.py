@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import sys
@@ -14,39 +13,41 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from csk_ros.inference.engines.base import Engine
+import csk_ros
+from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
+from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
-from csk_ros.modality import Modality, Route
-from csk_ros.network import fold_batch_norms
-from csk_ros.network.base import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from types import ModuleType
 
-    from csk_ros.network import Checkpoint, Network
+    from csk_ros.inference.model_cache import ModelCache
+    from csk_ros.modality import Route
+    from csk_ros.network import Checkpoint
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-KEPT_SIZES = 4
-"""Sizes whose compiled models are kept, the latest used."""
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""What OpenVINO is told of each; an int8 model says itself which of its layers are."""
+
+MODEL_FILE = "model.xml"
 
 _KEPT_CONVERSIONS = 3 * KEPT_SIZES
-_conversions: OrderedDict[tuple[str, Route, tuple[int, int]], Any] = OrderedDict()
-"""Models by network, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
+_conversions: OrderedDict[str, Any] = OrderedDict()
+"""Models by key, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
 
 
-class OpenVINOEngine(Engine):
-    """Models that OpenVINO compiles when a size is first met.
-
-    Compiling takes seconds, so a size is compiled for every route at once: a switch between FUSED and IR_ONLY
-    never compiles. EO alone at a size of its own is compiled alone.
+class OpenVINOEngine(CompiledEngine):
+    """Models that OpenVINO compiles for the CPU.
 
     Args:
         checkpoint: whose network to run; it is not changed.
         device: the CPU.
-        precision: ``float32``, or ``bfloat16`` on a CPU that computes in it.
+        precision: ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` for what ``csk export``
+            has calibrated and left in the cache.
         threads: CPU threads of the network, and then one of torch around it, in the whole process; ``None``
             takes as many as torch has and leaves those as they are.
+        options: what else engines take.
 
     Raises:
         EngineError: if openvino is missing, for another device, or a precision that the CPU does not have.
@@ -61,6 +62,7 @@ class OpenVINOEngine(Engine):
         device: torch.device,
         precision: str = "float32",
         threads: int | None = None,
+        options: EngineOptions = DEFAULT_OPTIONS,
     ) -> None:
         if device.type != "cpu":
             raise EngineError(
@@ -76,8 +78,7 @@ class OpenVINOEngine(Engine):
             raise EngineError(
                 f"engine openvino is not installed ({error}): pip install 'csk_ros[openvino]'"
             ) from error
-        self.device = device
-        self._core = _core()
+        self._core = openvino_core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
@@ -92,86 +93,125 @@ class OpenVINOEngine(Engine):
         }
         if threads is not None:
             torch.set_num_threads(1)
-        self._network = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
-        self._fingerprint = _fingerprint(checkpoint.network)
-        self._requests: OrderedDict[tuple[int, int], dict[Route, Any]] = OrderedDict()
+        self._int8 = precision == "int8"
+        super().__init__(checkpoint, device, options)
 
-    def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
-        """Logits of the route that the images make, valid until the next call; see :class:`Engine`.
-
-        Raises:
-            EngineError: if OpenVINO cannot convert or compile the network at this size.
-        """
-        height, width = next(iter(images.values())).shape[-2:]
-        route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
-        request = self._request(route, (height, width))
-        inputs = [images[modality].contiguous().numpy() for modality in route.modalities]
-        request.infer(dict(enumerate(inputs)), share_inputs=True)
-        return torch.from_numpy(request.get_output_tensor(0).data)
-
-    def _request(self, route: Route, size: tuple[int, int]) -> Any:
-        requests = self._requests.setdefault(size, {})
-        self._requests.move_to_end(size)
-        if route not in requests:
-            together = {route} if route is Route.EO_ONLY else self._network.routes
-            for each in together - requests.keys():
-                requests[each] = self._compile(each, size)
-            while len(self._requests) > KEPT_SIZES:
-                self._requests.popitem(last=False)
-        return requests[route]
-
-    def _compile(self, route: Route, size: tuple[int, int]) -> Any:
+    def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         failures = self._openvino.frontend
         try:
-            compiled = self._core.compile_model(self._converted(route, size), "CPU", self._settings)
+            model = self._calibrated(route, size) if self._int8 else self._converted(route, size)
+            compiled = self._core.compile_model(model, "CPU", self._settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
+            if isinstance(error, EngineError):
+                raise
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {route.value} at {size[0]}x{size[1]}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-        return compiled.create_infer_request()
+        return _Request(compiled.create_infer_request())
+
+    def key(self, route: Route, size: tuple[int, int], precision: str) -> dict[str, Any]:
+        """What a model depends on, as :class:`ModelCache` takes it."""
+        return {
+            "engine": self.name,
+            "versions": [csk_ros.__version__, self._openvino.__version__, torch.__version__],
+            "checkpoint": self._fingerprint,
+            "route": route.value,
+            "size": size,
+            "confidence": self._has_confidence(precision),
+            "precision": precision,
+        }
+
+    def _calibrated(self, route: Route, size: tuple[int, int]) -> Any:
+        cache = self._options.cache
+        model = cache and self._cached(cache, self.key(route, size, "int8"))
+        if not model:
+            height, width = size
+            raise EngineError(
+                f"there is no int8 model of this checkpoint for {route.value} at {height}x{width}: "
+                f"make it with csk export --to openvino --precision int8 --size {height}x{width} and images "
+                f"to calibrate on, or use precision float32"
+            )
+        return model
 
     def _converted(self, route: Route, size: tuple[int, int]) -> Any:
-        key = (self._fingerprint, route, size)
-        if key not in _conversions:
-            _conversions[key] = self._convert(route, size)
-        _conversions.move_to_end(key)
+        # bfloat16 is made of float32 when it is compiled
+        key = self.key(route, size, "float32")
+        known = json.dumps(key)
+        model = _conversions.get(known) or self._read_or_convert(route, size, key)
+        _conversions[known] = model
+        _conversions.move_to_end(known)
         while len(_conversions) > _KEPT_CONVERSIONS:
             _conversions.popitem(last=False)
-        return _conversions[key]
+        return model
 
-    def _convert(self, route: Route, size: tuple[int, int]) -> Any:
-        examples = tuple(torch.zeros(1, CHANNELS[modality], *size) for modality in route.modalities)
+    def _read_or_convert(self, route: Route, size: tuple[int, int], key: dict[str, Any]) -> Any:
+        cache = self._options.cache
+        model = cache and self._cached(cache, key)
+        if not model:
+            model = self.convert(route, size)
+            if cache:
+                cache.put(key, lambda folder: save_openvino(model, folder))
+        return model
 
-        def by_position(*images: torch.Tensor) -> Any:
-            names = [modality.value for modality in route.modalities]
-            return self._network(**dict(zip(names, images, strict=True)))
+    def _cached(self, cache: ModelCache, key: dict[str, Any]) -> Any:
+        folder = cache.find(key)
+        return folder and self._core.read_model(folder / MODEL_FILE)
 
-        with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
-            # A trace holds for this one shape, as it should; torch.export takes far longer.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # it is public
-            warnings.simplefilter("ignore", DeprecationWarning)
-            traced = torch.jit.trace(by_position, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
-            shapes = [list(example.shape) for example in examples]
-            return self._openvino.convert_model(traced, example_input=examples, input=shapes)
+    def convert(self, route: Route, size: tuple[int, int], precision: str = "float32") -> Any:
+        """The route as an OpenVINO model, to be calibrated if int8: levels in, maps and logits out.
+
+        Takes seconds.
+        """
+        graph = self._graph(route, confidence=self._has_confidence(precision))
+        examples = graph.examples(size)
+        return trace_openvino(graph, examples)
+
+    def _has_confidence(self, precision: str) -> bool:
+        return precision == "int8" or self._options.confidence  # one calibration serves both
+
+
+class _Request:
+    """A compiled model with its own input and output memory."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        count = len(request.model_inputs)
+        self._inputs = [request.get_input_tensor(index).data for index in range(count)]
+        self._outputs = [torch.from_numpy(request.get_output_tensor(index).data) for index in range(2)]
+
+    def __call__(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        for own, image in zip(self._inputs, images, strict=True):
+            own[...] = image.numpy()
+        self._request.infer()
+        maps, logits = self._outputs
+        return maps, logits
+
+
+def trace_openvino(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
+    """A torch module as an OpenVINO model for inputs of just these shapes; takes seconds."""
+    with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
+        # A trace holds for this one shape, as it should; torch.export takes far longer.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # it is public
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
+        shapes = [list(example.shape) for example in examples]
+        return import_openvino().convert_model(traced, example_input=examples, input=shapes)
+
+
+def save_openvino(model: Any, folder: Path) -> None:
+    """Write a model's two files into a folder, with its weights as they are."""
+    import_openvino().save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
 
 
 @cache
-def _core() -> Any:
+def openvino_core() -> Any:
     """The process's only ``Core``, which nobody frees.
 
     With the last one goes the CPU plugin, and with that the stack for signals that it has given to the thread
     where it was loaded; freed in another thread, the next signal kills the process.
     """
     return import_openvino().Core()
-
-
-def _fingerprint(network: Network) -> str:
-    """Of architecture and weights: equal for networks that answer alike."""
-    digest = hashlib.sha256(json.dumps(network.architecture, sort_keys=True).encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -186,16 +226,25 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 def import_openvino() -> ModuleType:
-    """Import openvino without its usage reports, which it sends without asking as soon as it is imported.
+    """Import openvino without its usage reports.
+
+    Raises:
+        ImportError: if it is missing or broken.
+    """
+    return import_without_reports("openvino")
+
+
+def import_without_reports(module: str) -> ModuleType:
+    """Import what sends usage reports without asking as soon as it is imported, without those.
 
     Raises:
         ImportError: if it is missing or broken.
     """
     reports = "openvino_telemetry"
     if reports in sys.modules:
-        return importlib.import_module("openvino")
-    sys.modules[reports] = None  # type: ignore[assignment]  # None makes its import fail, which openvino expects
+        return importlib.import_module(module)
+    sys.modules[reports] = None  # type: ignore[assignment]  # None makes its import fail, which they expect
     try:
-        return importlib.import_module("openvino")
+        return importlib.import_module(module)
     finally:
         del sys.modules[reports]

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from csk_ros.inference.engines.base import DEFAULT_OPTIONS
+from csk_ros.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.errors import EngineError
 
 if TYPE_CHECKING:
-    from csk_ros.inference.engines.base import Engine
+    from csk_ros.inference.engines.base import Engine, EngineOptions
     from csk_ros.network import Checkpoint
 
-ENGINES: dict[str, type[OpenVINOEngine | TorchEngine]] = {
+ENGINES: dict[str, type[OnnxRuntimeEngine | OpenVINOEngine | TorchEngine]] = {
+    "onnxruntime": OnnxRuntimeEngine,
     "openvino": OpenVINOEngine,
     "torch": TorchEngine,
 }
@@ -51,6 +54,8 @@ def build_engine(
     device: torch.device,
     precision: str = "float32",
     threads: int | None = None,
+    *,
+    options: EngineOptions = DEFAULT_OPTIONS,
 ) -> Engine:
     """Build an engine.
 
@@ -60,6 +65,7 @@ def build_engine(
         device: where.
         precision: what the engine's class takes; ``float32`` always.
         threads: CPU threads; 0 takes what suits the engine and the machine, ``None`` changes nothing.
+        options: what else engines take.
 
     Raises:
         EngineError: for an unknown engine, or one that cannot run there.
@@ -67,10 +73,12 @@ def build_engine(
     if name == "auto":
         name = "openvino" if device.type == "cpu" and _openvino_imports() else "torch"
     if name not in ENGINES:
-        raise EngineError(f"engine {name!r} is not available: use auto or one of {', '.join(ENGINES)}")
+        raise EngineError(
+            f"engine {name!r} is not available: use auto or one of {', '.join(sorted(ENGINES))}"
+        )
     if threads == 0:
         threads = ENGINES[name].suitable_threads()
-    return ENGINES[name](checkpoint, device, precision, threads)
+    return ENGINES[name](checkpoint, device, precision, threads, options)
 
 
 def _openvino_imports() -> bool:

@@ -5,16 +5,20 @@ Checked on the CPU; the CUDA path uses the same code and has not been run on a G
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from csk_ros.inference.engines.base import Engine
+from csk_ros.inference.engines.base import DEFAULT_OPTIONS, Engine, EngineOptions
 from csk_ros.inference.errors import EngineError
+from csk_ros.inference.graph import RouteGraph
+from csk_ros.inference.postprocess import answer
+from csk_ros.modality import Modality, Route
 from csk_ros.network import fold_batch_norms
 
 if TYPE_CHECKING:
-    from csk_ros.modality import Modality
+    from collections.abc import Callable
+
     from csk_ros.network import Checkpoint
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -28,11 +32,13 @@ class TorchEngine(Engine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: CPU or CUDA.
-        precision: ``float32``, or on CUDA ``float16`` or ``bfloat16`` for autocast.
+        precision: ``float32``, on CUDA ``float16``, there and on a CPU that has it ``bfloat16``, by autocast.
         threads: CPU threads of torch in the whole process; ``None`` leaves them as they are.
+        options: what else engines take.
 
     Raises:
-        EngineError: for another precision, a reduced one on the CPU, or a device that refuses the network.
+        EngineError: for another precision, one that the device does not compute in, or a device that refuses
+            the network.
     """
 
     name = "torch"
@@ -47,27 +53,45 @@ class TorchEngine(Engine):
         device: torch.device,
         precision: str = "float32",
         threads: int | None = None,
+        options: EngineOptions = DEFAULT_OPTIONS,
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         if precision not in PRECISIONS:
             raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-        if precision != "float32" and device.type != "cuda":
-            raise EngineError(f"precision {precision} needs a CUDA device: use float32 on {device}")
+        if device.type == "cpu" and precision not in _cpu_precisions():
+            raise EngineError(f"this {device.type} does not compute in {precision}: use precision float32")
         self.device = device
         self._dtype = PRECISIONS[precision]
+        self._confidence = options.confidence
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
+        graphs = {
+            route: RouteGraph(checkpoint, folded, route, confidence=options.confidence)
+            for route in checkpoint.network.routes
+        }
         try:
-            self._network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            self._graphs = {
+                route: graph.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+                for route, graph in graphs.items()
+            }
         except RuntimeError as error:  # a full, exclusive or broken device
             raise EngineError(f"{device} cannot take the network: {str(error).splitlines()[0]}") from error
 
+    def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Label ids and confidence of the route that the images make; see :class:`Engine`."""
+        return answer(self.logits(images), size, confidence=self._confidence)
+
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
-        """Logits of the route that the images make; see :class:`Engine`."""
-        inputs = {
-            modality.value: x.contiguous(memory_format=torch.channels_last) for modality, x in images.items()
-        }
+        """Float32 logits (1, C, H, W) of the route that the images make."""
+        route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
         reduced = self._dtype is not torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=reduced):
-            logits: torch.Tensor = self._network(**inputs)
-        return logits.float()
+            logits: torch.Tensor = self._graphs[route].logits(*(images[m] for m in route.modalities))
+        return logits
+
+
+def _cpu_precisions() -> tuple[str, ...]:
+    """What this CPU computes in, in place of pretending to; torch before 2.9 cannot tell of bfloat16."""
+    find: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    has_bfloat16 = any(find().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return ("float32", "bfloat16") if has_bfloat16 else ("float32",)

@@ -1,0 +1,84 @@
+"""One route from camera bytes to label ids as one torch module, which is what ``csk export`` writes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from csk_ros.inference.graph import LEVELS, RouteGraph, maps_of
+from csk_ros.inference.preprocess import PERCENTILES, resize_image
+from csk_ros.modality import Modality
+from csk_ros.network.base import CHANNELS
+
+
+class CameraGraph(nn.Module):
+    """Everything that the Segmenter does to a frame: scale, resize, normalise, segment, resize back.
+
+    Args:
+        graph: the route.
+        size: height and width that the network works at; None for the anchor's, which is IR if it is given.
+        ir_bits: 8 or 16, of a thermal pixel.
+        confidence: whether the confidence is an output.
+    """
+
+    def __init__(
+        self, graph: RouteGraph, size: tuple[int, int] | None, *, ir_bits: int, confidence: bool
+    ) -> None:
+        super().__init__()
+        self.route_graph = graph
+        self._size = size
+        self._ir_bits = ir_bits
+        self._confidence = confidence
+
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Segment.
+
+        Args:
+            images: as cameras give them: EO uint8 (H, W, 3), IR uint8 or uint16 (H, W).
+
+        Returns:
+            uint8 ids (H, W) of the anchor's size, and if wanted the confidence likewise.
+        """
+        height, width = images[-1].shape[:2]  # IR comes last
+        size = self._size or (height, width)
+        logits = self.route_graph.logits(
+            *(
+                self._levels(modality, image, size)
+                for modality, image in zip(self.route_graph.route.modalities, images, strict=True)
+            )
+        )
+        if size != (height, width):
+            logits = functional.interpolate(
+                logits, size=(height, width), mode="bilinear", align_corners=False
+            )
+        maps = maps_of(logits, confidence=self._confidence)
+        return tuple(maps[0, index] for index in range(1 + self._confidence))
+
+    def examples(self, sizes: dict[Modality, tuple[int, int]]) -> tuple[Tensor, ...]:
+        """Black camera images of the given heights and widths, to export with."""
+        return tuple(
+            torch.zeros(*sizes[modality], CHANNELS[modality], dtype=torch.uint8)
+            if modality is Modality.EO
+            else torch.zeros(*sizes[modality], dtype=torch.uint16 if self._ir_bits == 16 else torch.uint8)
+            for modality in self.route_graph.route.modalities
+        )
+
+    def _levels(self, modality: Modality, image: Tensor, size: tuple[int, int]) -> Tensor:
+        pixels = image if image.dim() == 3 else image[..., None]
+        planes = pixels.permute(2, 0, 1)[None].float()
+        if modality is Modality.IR and self._ir_bits == 16:
+            planes = _stretched(planes)
+        return resize_image(planes, size).permute(0, 2, 3, 1)
+
+
+def _stretched(counts: Tensor) -> Tensor:
+    """16-bit counts to levels by the percentiles of :func:`csk_ros.inference.preprocess.count_percentiles`.
+
+    By selection: an exported graph has no histogram.
+    """
+    pixels = counts.flatten()
+    low_rank, high_rank = (-(-round(share * 100) * pixels.numel() // 100) for share in PERCENTILES)
+    low = torch.topk(pixels, low_rank, largest=False).values.amax(dim=0)
+    high = torch.topk(pixels, pixels.numel() - high_rank + 1).values.amin(dim=0)
+    return ((counts - low) / (high - low).clamp(min=1)).clamp(0, 1) * LEVELS

@@ -1,0 +1,128 @@
+"""The ONNX Runtime engine: static-shape models on the CPU or on CUDA, one for each route and size.
+
+Checked on the CPU; the CUDA path uses the same code and has not been run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import csk_ros
+from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
+from csk_ros.inference.engines.compiled import CompiledEngine, Model
+from csk_ros.inference.errors import EngineError
+from csk_ros.inference.onnx_file import OnnxError, write_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from csk_ros.modality import Route
+    from csk_ros.network import Checkpoint
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+MODEL_FILE = "model.onnx"
+
+
+class OnnxRuntimeEngine(CompiledEngine):
+    """Models that are exported to ONNX and run by ONNX Runtime.
+
+    Args:
+        checkpoint: whose network to run; it is not changed.
+        device: the CPU, or a CUDA device for which onnxruntime-gpu is installed.
+        precision: ``float32``.
+        threads: CPU threads of the network, and then one of torch around it, in the whole process; ``None``
+            takes as many as torch has and leaves those as they are.
+        options: what else engines take.
+
+    Raises:
+        EngineError: if onnxruntime is missing or has nothing for the device, or for another precision.
+    """
+
+    name = "onnxruntime"
+    precisions = ("float32",)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        precision: str = "float32",
+        threads: int | None = None,
+        options: EngineOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        if precision not in self.precisions:
+            raise EngineError(f"precision of engine onnxruntime must be float32, not {precision!r}")
+        try:
+            self._runtime = importlib.import_module("onnxruntime")
+        except ImportError as error:
+            raise EngineError(
+                f"engine onnxruntime is not installed ({error}): pip install 'csk_ros[onnx]'"
+            ) from error
+        provider = PROVIDERS[device.type]
+        if provider not in self._runtime.get_available_providers():
+            raise EngineError(
+                f"onnxruntime {self._runtime.__version__} has no {provider}: install onnxruntime-gpu, or use "
+                f"device cpu"
+            )
+        where = {"device_id": device.index or 0} if device.type == "cuda" else {}
+        self._providers = [(provider, where)]
+        self._threads = threads or torch.get_num_threads()
+        if threads is not None:
+            torch.set_num_threads(1)
+        super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
+
+    def _compile(self, route: Route, size: tuple[int, int]) -> Model:
+        settings = self._runtime.SessionOptions()
+        settings.intra_op_num_threads = self._threads
+        # threads that spin while they wait take a core from everything else on the robot
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            content = self._exported(route, size)
+            session = self._runtime.InferenceSession(content, settings, providers=self._providers)
+        except OnnxError as error:
+            raise EngineError(str(error)) from error
+        except Exception as error:  # its errors have no common class
+            raise EngineError(
+                f"onnxruntime {self._runtime.__version__} cannot run {route.value} at {size[0]}x{size[1]}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        return _Session(session)
+
+    def _exported(self, route: Route, size: tuple[int, int]) -> bytes:
+        key = {
+            "engine": self.name,
+            "versions": [csk_ros.__version__, torch.__version__],
+            "checkpoint": self._fingerprint,
+            "route": route.value,
+            "size": size,
+            "confidence": self._options.confidence,
+        }
+        cache = self._options.cache
+        folder = cache and cache.find(key)
+        if folder:
+            return (folder / MODEL_FILE).read_bytes()
+        graph = self._graph(route, confidence=self._options.confidence)
+        content = write_onnx(graph, graph.examples(size), ("maps", "logits"))
+        if cache:
+            cache.put(key, lambda new: _write(new / MODEL_FILE, content))
+        return content
+
+
+class _Session:
+    """A session as :data:`csk_ros.inference.engines.compiled.Model`."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = [given.name for given in session.get_inputs()]
+
+    def __call__(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        given = {name: image.float().numpy() for name, image in zip(self._names, images, strict=True)}
+        maps, logits = self._session.run(None, given)
+        return torch.from_numpy(maps), torch.from_numpy(logits)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,106 @@
+"""Models on disk: what is found again, what is not, and that nobody fails for a cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from csk_ros.inference.model_cache import KEPT, ModelCache, fingerprint
+from csk_ros.labels import MFNET
+from csk_ros.modality import Modality
+from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint, Normalisation, build_network
+
+KEY = {"engine": "abacus", "size": (4, 6)}
+
+
+def _write(text):
+    return lambda folder: (folder / "model.bin").write_text(text)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return ModelCache(tmp_path / "cache")
+
+
+def test_a_model_is_found_by_all_it_depends_on(cache):
+    assert cache.find(KEY) is None
+    folder = cache.put(KEY, _write("beads"))
+    assert cache.find({"size": [4, 6], "engine": "abacus"}) == folder
+    assert (folder / "model.bin").read_text() == "beads"
+    assert cache.find(KEY | {"size": (4, 7)}) is None
+
+
+def test_what_is_there_is_not_replaced(cache):
+    first = cache.put(KEY, _write("beads"))
+    assert cache.put(KEY, _write("other")) == first
+    assert (first / "model.bin").read_text() == "beads"
+    assert [path.name for path in cache.folder.iterdir()] == [first.name]
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "manifest"])
+def test_a_damaged_model_is_forgotten(cache, damage):
+    folder = cache.put(KEY, _write("beads"))
+    if damage == "cut":
+        (folder / "model.bin").write_text("be")
+    elif damage == "missing":
+        (folder / "model.bin").unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    assert cache.find(KEY) is None
+    assert not folder.exists()
+    assert cache.put(KEY, _write("beads")) == folder
+
+
+def test_a_writer_that_fails_leaves_nothing(cache):
+    def full(folder):
+        (folder / "model.bin").write_text("be")
+        raise OSError(28, "No space left on device")
+
+    assert cache.put(KEY, full) is None
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    cache = ModelCache(tmp_path / "file" / "cache")
+    assert cache.put(KEY, _write("beads")) is None
+    assert cache.find(KEY) is None
+
+
+def test_the_longest_unused_are_forgotten(cache):
+    folders = [cache.put(KEY | {"number": number}, _write("beads")) for number in range(KEPT)]
+    for age, folder in enumerate(folders):
+        os.utime(folder, (1e9 + age, 1e9 + age))
+    assert cache.find(KEY | {"number": 0})  # used again
+    cache.put(KEY | {"number": KEPT}, _write("beads"))
+    assert folders[0].exists()
+    assert not folders[1].exists()
+    assert len(list(cache.folder.iterdir())) == KEPT
+
+
+def test_its_place_is_beside_the_checkpoint_or_the_users(tmp_path, monkeypatch):
+    assert ModelCache.beside(tmp_path / "net.safetensors").folder == tmp_path / ".csk_ros_cache"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert ModelCache.beside(tmp_path / "net.safetensors").folder == tmp_path / "xdg" / "csk_ros"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert ModelCache.beside(tmp_path / "net.safetensors").folder == Path.home() / ".cache" / "csk_ros"
+
+
+def test_a_fingerprint_is_of_weights_architecture_and_normalisation():
+    torch.manual_seed(0)
+    network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
+
+    def of(normalisation=DEFAULT_NORMALISATION):
+        return fingerprint(Checkpoint(network, MFNET, normalisation, {}))
+
+    first = of()
+    assert of() == first
+    other = {**DEFAULT_NORMALISATION, Modality.IR: Normalisation((0.4,), (0.5,))}
+    assert of(other) != first
+    with torch.no_grad():
+        next(network.parameters()).flatten()[0] += 1
+    assert of() != first
