@@ -52,6 +52,7 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     nodes.add_argument("--seconds", type=float, default=20.0, help="of each turn")
     nodes.add_argument("--turns", type=int, default=3, help="of each node at each rate")
     nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
+    nodes.add_argument("--node-precision", type=str, default="float32", help="as the engine offers")
     nodes.add_argument(
         "--usual",
         metavar="FILE",
@@ -130,6 +131,7 @@ def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured
         height=arguments.height,
         width=arguments.width,
         engine=arguments.node_engine,
+        precision=arguments.node_precision,
         device=arguments.device,
         threads=arguments.threads,
         confidence=arguments.confidence,

@@ -176,7 +176,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     tensors, _ = read_tensors(path)
     check_tensors(path, tensors, expected)
     _check_dtypes(path, tensors, state)
-    checkpoint.network.to_empty(device="cpu").load_state_dict(tensors)
+    # assigned: to make room for what is on the meta device torch imports sympy, which takes seconds;
+    # and copies: what is read is the mapped file, which somebody may write over
+    own = {key: tensor.to(state[key].dtype, copy=True) for key, tensor in tensors.items()}
+    checkpoint.network.load_state_dict(own, assign=True)
     return checkpoint
 
 

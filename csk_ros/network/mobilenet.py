@@ -155,7 +155,8 @@ class MobileNetV2(Encoder):
             before = dilation
         self.features = ModalitySequential(*blocks)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            # on the meta device, where a checkpoint's network is built, this alone imports torch._dynamo: 2 s
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     @property

@@ -144,7 +144,8 @@ class ResNet(Encoder):
         e = block.expansion
         self.channels = (64 * e, 128 * e, 256 * e, 512 * e)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            # on the meta device, where a checkpoint's network is built, this alone imports torch._dynamo: 2 s
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @property

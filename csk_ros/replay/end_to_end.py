@@ -56,7 +56,7 @@ class EndToEndSettings:
         seconds: that each turn is measured.
         turns: of each node at each rate.
         height, width: of the images, pixels, at least 64.
-        engine, threads, confidence: of the node of this package.
+        engine, precision, threads, confidence: of the node of this package.
         device: of both nodes; ``auto`` is CUDA if there is any, else the CPU.
         start_s: how long a node may take until its first mask.
 
@@ -74,6 +74,7 @@ class EndToEndSettings:
     height: int = 480
     width: int = 640
     engine: str = "auto"
+    precision: str = "float32"
     device: str = "auto"
     threads: int = 0
     confidence: bool = False
@@ -312,6 +313,7 @@ def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
     return both | {
         "autostart": "true",
         "engine": settings.engine,
+        "precision": settings.precision,
         "height": str(settings.height),
         "width": str(settings.width),
         "threads": str(settings.threads),

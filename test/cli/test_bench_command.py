@@ -179,6 +179,7 @@ def test_an_interrupt_before_anything_was_measured_writes_nothing(bench, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "missing"), [("end_to_end", ""), ("bench_chart", "rclpy sensor_msgs std_msgs")]
 )

@@ -48,6 +48,7 @@ def test_a_replay_leaves_masks_and_report_and_says_what_came_of_it(drive, tmp_pa
     assert report["injections"][0]["text"] == "eo drop from 1 s to 2 s"
 
 
+@pytest.mark.slow
 def test_two_replays_differ_in_their_times_alone(drive, tmp_path, capsys):
     for name in ("a", "b"):
         assert run(drive, out=tmp_path / name) == 0
@@ -115,7 +116,9 @@ def test_flags_that_mean_nothing_are_one_clear_line(drive, tmp_path, capsys, fla
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
+)
 def test_a_replay_that_is_stopped_goes_on_to_the_same_bytes(drive, tmp_path, number, code):
     assert run(drive, "--overlay", out=tmp_path / "whole") == 0
     out = tmp_path / "out"

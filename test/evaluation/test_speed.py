@@ -65,6 +65,7 @@ def _variant(engine="torch", precision="float32"):
     return Variant(engine, precision, "cpu", *SIZE, threads=1, confidence=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_memory")
 def test_every_variant_stands_beside_the_reference_of_its_route(weights):
     sizes = (SIZE, (64, 64))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -209,3 +211,23 @@ def test_bad_parts_are_refused_before_writing(net, tmp_path):
     with pytest.raises(ValueError, match=r"non-finite values in heads\.FUSED\.bias"):
         _save(path, broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_written_over_changes_no_loaded_network(net, tmp_path):
+    path = _save(tmp_path / "net.safetensors", net)
+    network = load_checkpoint(path).network
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with path.open("r+b") as file:  # in place, as cp does it
+        file.truncate(0)
+        file.write(b"\xff" * 1_000_000)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_loading_imports_nothing_that_takes_seconds(good):
+    code = (
+        "import sys\nfrom csk_ros.network import load_checkpoint\nload_checkpoint(sys.argv[1])\n"
+        "print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(good)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

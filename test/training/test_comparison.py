@@ -211,7 +211,7 @@ def test_claims_about_routes_that_a_network_lacks_are_refused(write_spec):
             check_claims(read_comparison(write_spec(claims=[{**ambiguous, **wrong}])))
 
 
-@pytest.mark.parametrize("name", ["scenes", "mfnet"])
+@pytest.mark.parametrize("name", ["scenes", pytest.param("mfnet", marks=pytest.mark.slow)])
 def test_the_shipped_specifications_can_be_read(name):
     comparison = read_comparison(share_path(f"config/compare/{name}.yaml"), {"data.root": "somewhere"})
     check_claims(comparison)

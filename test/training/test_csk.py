@@ -174,6 +174,7 @@ def test_teachers_that_cannot_teach_are_refused(csk_settings, tmp_path):
         replace(csk_settings(), network=NetworkSettings(name="early"))
 
 
+@pytest.mark.slow
 def test_contrast_waits_for_its_warm_up_and_can_be_switched_off(csk_settings):
     half = ContrastSettings(layer="layer2", warmup=0.5)
     distillation = DistillationSettings(pixel=0.0, feature=0.0)
@@ -221,6 +222,7 @@ def test_the_teacher_s_settings_are_the_run_s_but_for_eo_alone(csk_settings):
     assert made.output == "there"
 
 
+@pytest.mark.slow
 def test_a_network_may_start_from_its_teacher(csk_settings, tmp_path):
     torch.manual_seed(1)
     teacher = build_network("single", num_classes=9, modality="eo", **SMALL).eval()

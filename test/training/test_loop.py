@@ -91,10 +91,10 @@ MOMENTS = {
     ("moment", "accumulate", "steps"),
     [
         ("between two steps", 1, 3),
-        ("in a step", 3, 1),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("in a step", 3, 1),
                 ("in a step", 1, 2),
                 ("while saving", 1, 3),
                 ("while validating", 1, 4),
@@ -170,7 +170,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, workers):
     assert resumed.scores == expected.scores
 
 
-@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("step", [3, 4])
+@pytest.mark.slow
 def test_loading_processes_go_on_in_the_right_epoch(make, step):
     settings = make(epochs=2, data={"workers": 1})
     with signal_after(MOMENTS["in a step"], step=step):
@@ -181,6 +182,7 @@ def test_loading_processes_go_on_in_the_right_epoch(make, step):
     torch.testing.assert_close(weights(settings), weights(undisturbed), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_no_better_ends_and_stays_ended(make):
     settings = make(epochs=9, validate_every=1, patience=2, freeze_bn_stats="all")
     settings = replace(settings, optimizer=replace(settings.optimizer, lr=1e-12))

@@ -73,7 +73,9 @@ def whole(make_settings):
     return train(make_settings(epochs=3))
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(make_settings, whole, step):
     part = make_settings(epochs=3)
     train_until(part, step=step)

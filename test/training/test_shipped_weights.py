@@ -72,6 +72,7 @@ def test_the_scores_on_the_card_come_out_again():
     _agree(card, card["test"]["check"], samples)
 
 
+@pytest.mark.slow
 def test_the_scores_on_real_images_come_out_again(shared):
     card = yaml.safe_load(share_path("models/csk_mobilenet_v2_mfnet.yaml").read_text())
     samples = open_samples(f"mfnet:{shared / 'data' / 'mfnet_subset'}", split="val")
