@@ -145,7 +145,9 @@ def _speed_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _end_to_end_cells(row: Mapping[str, Any]) -> list[str]:
-    times = [f"{row[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")]
+    times = [
+        "-" if row[name] is None else f"{row[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+    ]
     usage = [f"{row['cpu_percent']:.0f}", f"{row['memory_mib']:.0f}"]
     fused = "-" if row["fused"] is None else f"{100 * row['fused']:.0f}"
     name = f"{row['rate_hz']:g} Hz {row['node']}"

@@ -66,6 +66,8 @@ def _draw_speed(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _draw_latency(axes: Axes, rows: Sequence[Row]) -> None:
     for at, row in enumerate(rows):
+        if row["p50_ms"] is None:  # no mask at all
+            continue
         color = _GREY if row["node"] == "usual" else _OURS
         axes.plot([row["p50_ms"], row["p99_ms"]], [at, at], color=color, linewidth=3)
         for name, marker in (("p50_ms", "o"), ("p95_ms", "D"), ("p99_ms", "|")):

@@ -27,7 +27,7 @@ from csk_ros.replay.node_process import NodeProcess, join_private_domain, use_im
 from csk_ros.replay.usage import ProcessUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 OURS, USUAL = "csk_ros", "usual"
 RATIOS = ("p50_ms", "p95_ms", "p99_ms", "cpu_percent", "memory_mib")
@@ -102,7 +102,7 @@ class Turn:
         rate_hz: pairs of images per second, as asked for.
         sent: thermal images in the measured time.
         received: masks for them.
-        p50_ms, p95_ms, p99_ms, max_ms: from stamp to mask received, milliseconds.
+        p50_ms, p95_ms, p99_ms, max_ms: from stamp to mask received, milliseconds; None without any mask.
         cpu_percent: of one core, of the node's process.
         memory_mib: resident memory of the node's process at the end, MiB.
         fused: share of the masks whose route is FUSED; None where the node does not announce routes.
@@ -112,10 +112,10 @@ class Turn:
     rate_hz: float
     sent: int
     received: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
     cpu_percent: float
     memory_mib: float
     fused: float | None
@@ -131,8 +131,8 @@ class EndToEndRow:
         height, width: of the images, pixels.
         turns: how many.
         loss: share of the images without a mask, 0 to 1.
-        ratios: by figure, the median over turns of the usual node's divided by this one's; empty if the usual
-            node was not run.
+        ratios: by figure, the median over turns of the usual node's divided by this one's; without those that
+            one of them never had, empty if the usual node was not run.
     """
 
     node: str
@@ -143,10 +143,10 @@ class EndToEndRow:
     sent: int
     received: int
     loss: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
     cpu_percent: float
     memory_mib: float
     fused: float | None
@@ -243,11 +243,10 @@ def _take_turn(settings: EndToEndSettings, name: str, rate: float, work: Path) -
 def _turn(watch: _Watch, rate: float, stamps: Sequence[int], cpu_percent: float, memory_mib: float) -> Turn:
     found = {receipt.stamp_ns: receipt for receipt in reversed(receipts(watch.masks))}
     answers = [found[stamp] for stamp in stamps if stamp in found]
-    if not answers:
-        cure = "if it cannot keep up, give a lower --rate or smaller images"
-        raise watch.error(f"answered none of {len(stamps)} thermal images ({cure})")
     latencies = [(answer.received_ns - answer.stamp_ns) / 1e6 for answer in answers]
-    p50, p95, p99, most = (float(value) for value in np.percentile(latencies, (50, 95, 99, 100)))
+    p50, p95, p99, most = (
+        np.percentile(latencies, (50, 95, 99, 100)).tolist() if latencies else (None, None, None, None)
+    )
     routes = [answer.route for answer in answers]
     fused = routes.count(Route.FUSED.value) / len(routes) if any(routes) else None
     return Turn(
@@ -351,10 +350,10 @@ def _row(settings: EndToEndSettings, turns: Sequence[Turn], rounds: Sequence[Seq
         sent=sent,
         received=received,
         loss=1 - received / sent,
-        p50_ms=median(turn.p50_ms for turn in turns),
-        p95_ms=median(turn.p95_ms for turn in turns),
-        p99_ms=median(turn.p99_ms for turn in turns),
-        max_ms=max(turn.max_ms for turn in turns),
+        p50_ms=_over(median, (turn.p50_ms for turn in turns)),
+        p95_ms=_over(median, (turn.p95_ms for turn in turns)),
+        p99_ms=_over(median, (turn.p99_ms for turn in turns)),
+        max_ms=_over(max, (turn.max_ms for turn in turns)),
         cpu_percent=median(turn.cpu_percent for turn in turns),
         memory_mib=median(turn.memory_mib for turn in turns),
         fused=median(fused) if fused else None,
@@ -364,5 +363,15 @@ def _row(settings: EndToEndSettings, turns: Sequence[Turn], rounds: Sequence[Seq
 
 def _ratios(usual: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, float]:
     """Of the same round: what disturbed the one disturbed the other."""
-    pairs = list(zip(usual, turns, strict=True))
-    return {name: median(getattr(a, name) / getattr(b, name) for a, b in pairs) for name in RATIOS}
+    ratios = {}
+    for name in RATIOS:
+        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(usual, turns, strict=True)]
+        if whole := [a / b for a, b in pairs if a is not None and b is not None]:
+            ratios[name] = median(whole)
+    return ratios
+
+
+def _over(take: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
+    """Of the values that there are; None of none."""
+    there = [value for value in values if value is not None]
+    return take(there) if there else None

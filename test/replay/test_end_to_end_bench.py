@@ -71,6 +71,24 @@ def test_images_without_a_mask_are_lost(echo):
     assert row.loss == pytest.approx(1 - row.received / row.sent)
 
 
+def test_a_node_that_answers_nothing_has_a_row_and_no_latency():
+    turn = end_to_end.Turn
+    rounds = [
+        [
+            turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
+            turn(OURS, 5.0, 10, 10, 20.0, 30.0, 31.0, 32.0, 50.0, 600.0, 1.0),
+        ],
+        [
+            turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
+            turn(OURS, 5.0, 10, 9, 22.0, 34.0, 35.0, 36.0, 50.0, 600.0, 1.0),
+        ],
+    ]
+    usual, ours = (end_to_end._row(_settings(), [both[at] for both in rounds], rounds) for at in (0, 1))
+    assert (usual.loss, usual.p95_ms, usual.max_ms) == (1, None, None)
+    assert (ours.p95_ms, ours.max_ms) == (32.0, 36.0)
+    assert ours.ratios == {"cpu_percent": 2.0, "memory_mib": 0.5}
+
+
 def test_a_slow_node_is_given_time_to_work_off_its_queue(tmp_path, monkeypatch):
     masks, second = tmp_path / "masks", 10**9
     masks.write_text(f"1 {time.time_ns() - 2 * second} \n2 {time.time_ns() - second} \n")
