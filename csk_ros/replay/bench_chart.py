@@ -65,18 +65,22 @@ def _draw_speed(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _draw_latency(axes: Axes, rows: Sequence[Row]) -> None:
+    labelled = False
     for at, row in enumerate(rows):
-        if row["p50_ms"] is None:  # no mask at all
-            continue
         color = _GREY if row["node"] == "usual" else _OURS
+        if row["p50_ms"] is None:
+            axes.annotate("no mask", (0, at), (6, 0), textcoords="offset points", va="center", color=color)
+            continue
         axes.plot([row["p50_ms"], row["p99_ms"]], [at, at], color=color, linewidth=3)
         for name, marker in (("p50_ms", "o"), ("p95_ms", "D"), ("p99_ms", "|")):
-            label = name.removesuffix("_ms") if at == 0 else None
+            label = None if labelled else name.removesuffix("_ms")
             axes.plot(row[name], at, marker, color=color, markersize=9 if marker == "|" else 6, label=label)
+        labelled = True
     axes.set_yticks(range(len(rows)), [f"{row['rate_hz']:g} Hz {row['node']}" for row in rows])
     axes.set(xlabel="stamp to mask received (ms)", xlim=(0, None))
-    axes.margins(y=0.3)
-    _legend(axes)
+    axes.set_ylim(-0.5, len(rows) - 0.5)
+    if labelled:
+        _legend(axes)
 
 
 def _legend(axes: Axes) -> None:

@@ -76,6 +76,19 @@ def test_tables_json_and_plot(bench, tmp_path):
         assert text in drawn
 
 
+def test_a_node_without_any_mask_is_a_row_and_a_line(bench, tmp_path):
+    silent = dataclasses.replace(
+        USUAL, received=0, loss=1.0, p50_ms=None, p95_ms=None, p99_ms=None, max_ms=None, ratios={}
+    )
+    nodes = EndToEndResult((silent, OURS), complete=True)
+    plot = tmp_path / "bench.svg"
+    code, _, printed = bench("--no-segmenter", "--plot", plot, end_to_end=nodes)
+    assert code == 0
+    assert "5 Hz usual 60 100.0 - - - - 150 400 -" in [" ".join(x.split()) for x in printed.out.splitlines()]
+    for text in ("no mask", "5 Hz usual", "5 Hz csk_ros", "p95"):
+        assert text in plot.read_text()
+
+
 def test_gpu_memory_has_a_column_where_there_is_a_gpu(bench, tmp_path):
     row = dataclasses.replace(PLAIN, device="cuda:0", peak_gpu_memory_mib=77.0)
     plot = tmp_path / "bench.png"
