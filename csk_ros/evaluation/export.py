@@ -227,7 +227,8 @@ def _keep_for_the_node(
         key = engine.key(route, size, "int8")
         cache.discard(key)
         if cache.put(key, partial(save_openvino, calibrated)) is None:
-            raise SegmenterError(f"cannot write the node's int8 models into {cache.folder}")
+            folders = " or ".join(map(str, cache.folders))
+            raise SegmenterError(f"cannot write the node's int8 models into {folders}")
 
 
 def _manifest(settings: ExportSettings, checkpoint: Checkpoint, checks: dict[Route, Check]) -> str:

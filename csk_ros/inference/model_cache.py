@@ -25,37 +25,35 @@ KEPT = 48
 
 
 class ModelCache:
-    """A folder of models, each in a folder named by all that it depends on.
+    """Models on disk, each in a folder named by all that it depends on.
 
     A model appears by one rename, and is checked when it is found. What cannot be written is not kept, and
     nobody fails for it.
 
     Args:
-        folder: where; made when first needed.
+        folders: where models are looked for, in this order; the first that can be written keeps new ones.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
 
     @classmethod
     def beside(cls, checkpoint: Path) -> ModelCache:
-        """The cache beside a checkpoint's file, or the user's own where nobody may write there."""
-        if os.access(checkpoint.resolve().parent, os.W_OK):
-            return cls(checkpoint.resolve().parent / FOLDER)
+        """The folder beside a checkpoint's file, and the user's own for where nobody may write there."""
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls(Path(base) / "csk_ros")
+        return cls(checkpoint.resolve().parent / FOLDER, Path(base) / "csk_ros")
 
     def find(self, key: dict[str, Any]) -> Path | None:
         """The folder with the model of a key, or None; one that is not as it was written is forgotten."""
-        folder = self._place(key)
-        if not folder.is_dir():
-            return None
-        if not _is_whole(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
-        with contextlib.suppress(OSError):  # somebody else's cache, which may be read all the same
-            os.utime(folder)
-        return folder
+        for place in self._places(key):
+            if not place.is_dir():
+                continue
+            if _is_whole(place):
+                with contextlib.suppress(OSError):  # somebody else's, which may be read all the same
+                    os.utime(place)
+                return place
+            shutil.rmtree(place, ignore_errors=True)
+        return None
 
     def put(self, key: dict[str, Any], write: Callable[[Path], None]) -> Path | None:
         """Keep a model.
@@ -67,34 +65,48 @@ class ModelCache:
         Returns:
             Its folder, or None if it could not be written.
         """
-        target = self._place(key)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
-        except OSError:
-            return None
-        try:
-            write(new)
-            document = {"key": key, "files": _digests(new)}
-            (new / _MANIFEST).write_text(json.dumps(document, indent=1, sort_keys=True))
-            new.replace(target)
-        except OSError:  # a full disk, or another process was first
-            shutil.rmtree(new, ignore_errors=True)
-            return self.find(key)
-        self._forget_old()
-        return target
+        for place in self._places(key):
+            try:
+                _write(place, key, write)
+            except OSError:  # read-only, full, or another process was first
+                if found := self.find(key):
+                    return found
+                continue
+            _forget_old(place.parent)
+            return place
+        return None
 
     def discard(self, key: dict[str, Any]) -> None:
         """Forget a model, to keep another in its place."""
-        shutil.rmtree(self._place(key), ignore_errors=True)
+        for place in self._places(key):
+            shutil.rmtree(place, ignore_errors=True)
 
-    def _place(self, key: dict[str, Any]) -> Path:
-        return self.folder / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    def _places(self, key: dict[str, Any]) -> list[Path]:
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        return [folder / name for folder in self.folders]
 
-    def _forget_old(self) -> None:
-        models = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
-        for path in sorted(models, key=_used, reverse=True)[KEPT:]:
-            shutil.rmtree(path, ignore_errors=True)
+
+def _write(place: Path, key: dict[str, Any], write: Callable[[Path], None]) -> None:
+    """Write a model so that it is there at once; leaves nothing behind if that fails."""
+    if place.is_dir():
+        raise FileExistsError(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    try:
+        write(new)
+        document = {"key": key, "files": _digests(new)}
+        (new / _MANIFEST).write_text(json.dumps(document, indent=1, sort_keys=True))
+        new.chmod(0o755)  # whoever may read the checkpoint may read its models
+        new.replace(place)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _forget_old(folder: Path) -> None:
+    models = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for path in sorted(models, key=_used, reverse=True)[KEPT:]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

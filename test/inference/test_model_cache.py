@@ -37,7 +37,7 @@ def test_what_is_there_is_not_replaced(cache):
     first = cache.put(KEY, _write("beads"))
     assert cache.put(KEY, _write("other")) == first
     assert (first / "model.bin").read_text() == "beads"
-    assert [path.name for path in cache.folder.iterdir()] == [first.name]
+    assert [path.name for path in cache.folders[0].iterdir()] == [first.name]
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "manifest"])
@@ -60,7 +60,7 @@ def test_a_writer_that_fails_leaves_nothing(cache):
         raise OSError(28, "No space left on device")
 
     assert cache.put(KEY, full) is None
-    assert list(cache.folder.iterdir()) == []
+    assert list(cache.folders[0].iterdir()) == []
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
@@ -68,6 +68,25 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
     cache = ModelCache(tmp_path / "file" / "cache")
     assert cache.put(KEY, _write("beads")) is None
     assert cache.find(KEY) is None
+
+
+def test_the_second_folder_takes_what_the_first_cannot(tmp_path):
+    """Root's models beside the checkpoint are read by all; a user's own are kept by the user."""
+    (tmp_path / "file").write_text("no folder")
+    unwritable, own = tmp_path / "file" / "cache", tmp_path / "own"
+    cache = ModelCache(unwritable, own)
+    folder = cache.put(KEY, _write("beads"))
+    assert folder.parent == own
+    assert cache.find(KEY) == folder
+    assert ModelCache(tmp_path / "other", own).find(KEY) == folder
+    assert ModelCache(own, tmp_path / "third").put(KEY, _write("other")) == folder
+    assert not (tmp_path / "third").exists()
+    cache.discard(KEY)
+    assert cache.find(KEY) is None
+
+
+def test_others_may_read_a_model(cache):
+    assert cache.put(KEY, _write("beads")).stat().st_mode & 0o777 == 0o755
 
 
 def test_the_longest_unused_are_forgotten(cache):
@@ -78,16 +97,16 @@ def test_the_longest_unused_are_forgotten(cache):
     cache.put(KEY | {"number": KEPT}, _write("beads"))
     assert folders[0].exists()
     assert not folders[1].exists()
-    assert len(list(cache.folder.iterdir())) == KEPT
+    assert len(list(cache.folders[0].iterdir())) == KEPT
 
 
 def test_its_place_is_beside_the_checkpoint_or_the_users(tmp_path, monkeypatch):
-    assert ModelCache.beside(tmp_path / "net.safetensors").folder == tmp_path / ".csk_ros_cache"
-    monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert ModelCache.beside(tmp_path / "net.safetensors").folder == tmp_path / "xdg" / "csk_ros"
+    beside = tmp_path / ".csk_ros_cache"
+    assert ModelCache.beside(tmp_path / "net.safetensors").folders == (beside, tmp_path / "xdg" / "csk_ros")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert ModelCache.beside(tmp_path / "net.safetensors").folder == Path.home() / ".cache" / "csk_ros"
+    users = Path.home() / ".cache" / "csk_ros"
+    assert ModelCache.beside(tmp_path / "net.safetensors").folders == (beside, users)
 
 
 def test_a_fingerprint_is_of_weights_architecture_and_normalisation():
