@@ -85,6 +85,8 @@ class ExportSettings:
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value}: use one of {', '.join(map(str, allowed))}")
+        if (self.to, self.precision) == ("onnx", "int8"):
+            raise ValueError("int8 is written for openvino only: use --to openvino")
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}: compare at least one")
         sizes = [self.size, *filter(None, (self.eo_size, self.working_size))]

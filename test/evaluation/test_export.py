@@ -113,7 +113,6 @@ def test_a_dynamic_model_takes_another_size(both, scenes, tmp_path, to):
     ("to", "precision", "more"),
     [
         ("onnx", "float16", {}),
-        ("onnx", "int8", {"least_agreement": 0.5, "most_miou_loss": 100.0}),
         ("onnx", "float32", {"ir_bits": 16, "working_size": SIZE, "size": OTHER, "eo_size": (100, 150)}),
         ("openvino", "float16", {"confidence": False}),
     ],
@@ -208,6 +207,7 @@ def test_thermal_depths_are_converted(thermal):
     [
         ({"to": "tflite"}, "to is tflite: use one of onnx, openvino"),
         ({"precision": "int4"}, "precision is int4: use one of float32, float16, int8"),
+        ({"to": "onnx", "precision": "int8"}, "int8 is written for openvino only"),
         ({"ir_bits": 12}, "ir_bits is 12: use one of 8, 16"),
         ({"frames": 0}, "frames is 0"),
         ({"size": (0, 4)}, "sizes must be positive"),
