@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from csk_ros.cli.sizes import parse_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -107,7 +109,7 @@ def _segmenter(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]
         engines=_split(arguments.engines),
         precisions=_split(arguments.precisions),
         routes=tuple(Route(name) for name in _split(arguments.routes)),
-        sizes=tuple(map(_size, _split(arguments.sizes))) or ((arguments.height, arguments.width),),
+        sizes=tuple(map(parse_size, _split(arguments.sizes))) or ((arguments.height, arguments.width),),
         device=arguments.device,
         threads=arguments.threads,
         confidence=arguments.confidence,
@@ -141,13 +143,6 @@ def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"size is {text!r}: write HEIGHTxWIDTH in pixels, such as 480x640")
-    return int(height), int(width)
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from csk_ros.cli.sizes import parse_size
+
 
 def register(commands: Any, name: str) -> None:
     """Add ``csk evaluate`` to the commands."""
@@ -57,7 +59,7 @@ def run(arguments: Namespace) -> None:
     from csk_ros.evaluation.output import evaluate_files
     from csk_ros.evaluation.run import EvaluationSettings
 
-    height, width = _size(arguments.size)
+    height, width = parse_size(arguments.size) if arguments.size else (None, None)
     settings = EvaluationSettings(
         engine=arguments.engine,
         device=arguments.device,
@@ -74,12 +76,3 @@ def run(arguments: Namespace) -> None:
         arguments.out, arguments.checkpoint, arguments.data, arguments.split, settings=settings, progress=True
     )
     print(f"{text}\n\nwrote {arguments.out}")
-
-
-def _size(text: str | None) -> tuple[int, int] | tuple[None, None]:
-    if text is None:
-        return None, None
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"size is {text!r}: write HEIGHTxWIDTH in pixels, such as 480x640")
-    return int(height), int(width)

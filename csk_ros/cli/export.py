@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from csk_ros.cli.sizes import parse_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,9 +80,9 @@ def run(arguments: Namespace) -> None:
         checkpoint=Path(checkpoint).expanduser(),
         to=arguments.to,
         routes=tuple(Route(name.strip().upper()) for name in arguments.routes.split(",") if name.strip()),
-        size=_size(arguments.size),
-        eo_size=_size(arguments.eo_size) if arguments.eo_size else None,
-        working_size=_size(arguments.working_size) if arguments.working_size else None,
+        size=parse_size(arguments.size),
+        eo_size=parse_size(arguments.eo_size) if arguments.eo_size else None,
+        working_size=parse_size(arguments.working_size) if arguments.working_size else None,
         ir_bits=arguments.ir_bits,
         precision=arguments.precision,
         dynamic=arguments.dynamic,
@@ -109,10 +111,3 @@ def _samples(spec: str, split: str | None) -> Iterator[SampleSet]:
         frames = Path(folder) / "frames"
         extract_images(Path(path).expanduser(), frames)
         yield open_samples(f"mfnet:{frames}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"size is {text!r}: write HEIGHTxWIDTH in pixels, such as 480x640")
-    return int(height), int(width)

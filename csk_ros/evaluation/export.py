@@ -153,7 +153,7 @@ def export(
             say(f"{route.value}: comparing {len(compared)} frames with torch\n")
             checks[route] = checker.check(route, run_exported(path, settings.threads))
             _refuse(route, checks[route], settings)
-        if settings.precision == "int8" and settings.to == "openvino" and not settings.dynamic:
+        if settings.precision == "int8" and not settings.dynamic:
             say("calibrating the node's own models\n")
             _keep_for_the_node(checkpoint, routes, settings, calibration)
         (folder / "export.json").write_text(_manifest(settings, checkpoint, checks), encoding="utf-8")
@@ -225,7 +225,7 @@ def _keep_for_the_node(
             for s in calibration
         ]
         model = engine.convert(route, size, "int8")
-        calibrated = quantize(model, frames, range(len(route.modalities)))
+        calibrated = quantize(model, frames)
         key = engine.key(route, size, "int8")
         cache.discard(key)
         if cache.put(key, partial(save_openvino, calibrated)) is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from csk_ros.data.thermal import thermal_to_uint8
 from csk_ros.evaluation.metrics import RouteScores
 from csk_ros.inference import Segmenter
 from csk_ros.modality import Modality, Route
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csk_ros.data.sample import Sample
+    from csk_ros.inference import Segmentation
     from csk_ros.inference.exported import ExportShape
+    from csk_ros.labels import LabelSet
     from csk_ros.network import Checkpoint
 
 
@@ -73,36 +76,62 @@ class Checker:
             route: what ``run`` runs.
             run: as :func:`csk_ros.inference.exported.run_exported` gives it.
         """
-        scores = {name: RouteScores(self._segmenter.label_set) for name in ("exported", "torch")}
-        agreements, errors, times, torch_times = [], [], [], []
-        labelled = False
+        tally = _Tally(self._segmenter.label_set, route)
         for sample in self._samples:
             images = camera_images(sample, route, self._shape)
             started = perf_counter()
             answer = run(images)
-            times.append((perf_counter() - started) * 1e3)
+            took_ms = (perf_counter() - started) * 1e3
             wanted = self._segmenter.segment(
                 **{m.value: image for m, image in zip(route.modalities, images, strict=True)}
             )
-            torch_times.append(wanted.timings["total"])
-            agreements.append(float(np.mean(answer[0] == wanted.labels)))
-            if self._shape.confidence and wanted.confidence is not None:
-                errors.append(float(np.abs(answer[1].astype(int) - wanted.confidence).mean()))
-            labels = _labels(sample, answer[0].shape)
-            if labels is not None:
-                labelled = True
-                scores["exported"].update(route, answer[0], labels)
-                scores["torch"].update(route, wanted.labels, labels)
-        miou = {n: s.scores(route).miou_present() if labelled else None for n, s in scores.items()}
+            tally.add(answer, took_ms, wanted, _labels(sample, answer[0].shape))
+        return tally.check()
+
+
+class _Tally:
+    """Frames of one route, one after the other."""
+
+    def __init__(self, label_set: LabelSet, route: Route) -> None:
+        self._route = route
+        self._scores, self._torch_scores = RouteScores(label_set), RouteScores(label_set)
+        self._labelled = False
+        self._agreements: list[float] = []
+        self._errors: list[float] = []
+        self._times: list[float] = []
+        self._torch_times: list[float] = []
+
+    def add(
+        self,
+        answer: Sequence[NDArray[np.uint8]],
+        took_ms: float,
+        wanted: Segmentation,
+        labels: NDArray[np.uint8] | None,
+    ) -> None:
+        self._times.append(took_ms)
+        self._torch_times.append(wanted.timings["total"])
+        self._agreements.append(float(np.mean(answer[0] == wanted.labels)))
+        if len(answer) > 1 and wanted.confidence is not None:
+            self._errors.append(float(np.abs(answer[1].astype(int) - wanted.confidence).mean()))
+        if labels is not None:
+            self._labelled = True
+            self._scores.update(self._route, answer[0], labels)
+            self._torch_scores.update(self._route, wanted.labels, labels)
+
+    def check(self) -> Check:
+        miou, torch_miou = (
+            scores.scores(self._route).miou_present() if self._labelled else None
+            for scores in (self._scores, self._torch_scores)
+        )
         return Check(
-            frames=len(agreements),
-            agreement=float(np.mean(agreements)),
-            worst_agreement=min(agreements),
-            confidence_error=max(errors, default=None),
-            miou=miou["exported"],
-            torch_miou=miou["torch"],
-            median_ms=median(times),
-            torch_ms=median(torch_times),
+            frames=len(self._agreements),
+            agreement=float(np.mean(self._agreements)),
+            worst_agreement=min(self._agreements),
+            confidence_error=max(self._errors, default=None),
+            miou=miou,
+            torch_miou=torch_miou,
+            median_ms=median(self._times),
+            torch_ms=median(self._torch_times),
         )
 
 
@@ -117,8 +146,7 @@ def _fitted(image: NDArray[Any], size: tuple[int, int], modality: Modality, ir_b
     if modality is Modality.IR and ir_bits == 16 and image.dtype == np.uint8:
         image = image.astype(np.uint16) << 8
     if modality is Modality.IR and ir_bits == 8 and image.dtype == np.uint16:
-        low, high = np.percentile(image, (1, 99))
-        image = np.clip((image - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+        image = thermal_to_uint8(image)
     return np.ascontiguousarray(image)
 
 

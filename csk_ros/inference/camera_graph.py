@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csk_ros.inference.graph import LEVELS, RouteGraph, maps_of
+from csk_ros.inference.graph import LEVELS, RouteGraph
+from csk_ros.inference.postprocess import maps_of
 from csk_ros.inference.preprocess import PERCENTILES, resize_image
 from csk_ros.modality import Modality
 from csk_ros.network.base import CHANNELS
@@ -16,20 +17,16 @@ class CameraGraph(nn.Module):
     """Everything that the Segmenter does to a frame: scale, resize, normalise, segment, resize back.
 
     Args:
-        graph: the route.
+        graph: the route; its confidence is an output if it has one.
         size: height and width that the network works at; None for the anchor's, which is IR if it is given.
         ir_bits: 8 or 16, of a thermal pixel.
-        confidence: whether the confidence is an output.
     """
 
-    def __init__(
-        self, graph: RouteGraph, size: tuple[int, int] | None, *, ir_bits: int, confidence: bool
-    ) -> None:
+    def __init__(self, graph: RouteGraph, size: tuple[int, int] | None, *, ir_bits: int) -> None:
         super().__init__()
         self.route_graph = graph
         self._size = size
         self._ir_bits = ir_bits
-        self._confidence = confidence
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Segment.
@@ -52,8 +49,8 @@ class CameraGraph(nn.Module):
             logits = functional.interpolate(
                 logits, size=(height, width), mode="bilinear", align_corners=False
             )
-        maps = maps_of(logits, confidence=self._confidence)
-        return tuple(maps[0, index] for index in range(1 + self._confidence))
+        maps = maps_of(logits, confidence=self.route_graph.confidence)
+        return tuple(maps[0, index] for index in range(maps.shape[1]))
 
     def examples(self, sizes: dict[Modality, tuple[int, int]]) -> tuple[Tensor, ...]:
         """Black camera images of the given heights and widths, to export with."""

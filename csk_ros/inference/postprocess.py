@@ -1,4 +1,4 @@
-"""Logits to label ids and confidence, on the device."""
+"""Logits to label ids and confidence, on the device: for torch, and for what compilers make of it."""
 
 from __future__ import annotations
 
@@ -26,3 +26,29 @@ def answer(logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> 
         total = logits.sub_(top).exp_().sum(dim=1, keepdim=True)
         maps.append((255 / total).round_().to(torch.uint8))
     return torch.cat(maps, dim=1)[0]
+
+
+def maps_of(logits: torch.Tensor, *, confidence: bool) -> torch.Tensor:
+    """As :func:`answer`, class after class, for graphs that are compiled.
+
+    Compilers make fewer passes of it than of an arg-max and a sum over channels
+    (``benchmarks/postprocess.py``); torch makes more.
+
+    Args:
+        logits: float32 (1, C, H, W).
+        confidence: whether the second map is wanted.
+
+    Returns:
+        uint8 (1, 1 or 2, H, W).
+    """
+    classes = [logits[:, index : index + 1] for index in range(logits.shape[1])]
+    top, ids = classes[0], torch.zeros_like(classes[0])
+    for index, rival in enumerate(classes[1:], start=1):
+        ids = torch.where(rival > top, float(index), ids)
+        top = torch.maximum(top, rival)
+    maps = [ids.to(torch.uint8)]
+    if confidence:
+        # the greatest probability is exp(top - top) / sum exp(logits - top)
+        total = sum(((each - top).exp() for each in classes), start=torch.zeros_like(top))
+        maps.append(torch.round(255 / total).to(torch.uint8))
+    return torch.cat(maps, dim=1)

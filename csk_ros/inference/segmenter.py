@@ -94,13 +94,13 @@ class Segmenter:
         if threads is not None and threads < 0:
             raise SegmenterError(f"threads must be 0 or more, not {threads}")
         options = EngineOptions(
+            precision=precision,
+            threads=threads,
             confidence=confidence,
             cache=ModelCache.beside(checkpoint.path) if cache and checkpoint.path else None,
             report=report or (lambda _: None),
         )
-        self._engine = build_engine(
-            engine, checkpoint, find_device(device), precision, threads, options=options
-        )
+        self._engine = build_engine(engine, checkpoint, find_device(device), options)
         self._confidence = confidence
         self.label_set: LabelSet = checkpoint.label_set
         self.routes: frozenset[Route] = checkpoint.network.routes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from csk_ros.data.thermal import thermal_to_uint8
 from csk_ros.labels import MFNET, UNLABELLED
 from csk_ros.messages import ImageError, read_eo, read_ir
 from csk_ros.replay.bag import BagError, BagReader, refuse_existing
@@ -232,7 +233,8 @@ class _Frames:
                 eo, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             )
         red, green, blue = cv2.split(eo)
-        for folder, pixels in (("images", cv2.merge([blue, green, red, _to_8_bit(ir)])), ("labels", labels)):
+        image = cv2.merge([blue, green, red, thermal_to_uint8(ir)])
+        for folder, pixels in (("images", image), ("labels", labels)):
             file = self._out / folder / f"{name}.png"
             if not cv2.imwrite(str(file), pixels):
                 raise BagError(f"cannot write {file}: is the disk full?")
@@ -264,11 +266,3 @@ class _Frames:
 def _require_ids(labels: NDArray[Any], shape: tuple[int, ...]) -> None:
     if labels.shape != shape or labels.dtype != np.uint8:
         raise ImageError(f"its labels are {labels.dtype} of {labels.shape}, not uint8 of {shape}")
-
-
-def _to_8_bit(ir: NDArray[Any]) -> NDArray[np.uint8]:
-    if ir.dtype == np.uint8:
-        return ir
-    low, high = np.percentile(ir, (1, 99))
-    scaled = (ir.astype(np.float32) - low) / max(high - low, 1.0)
-    return np.asarray(np.round(np.clip(scaled, 0, 1) * 255), np.uint8)

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from csk_ros.data import Sample, open_samples
 from csk_ros.data.augmentation import augment
+from csk_ros.data.thermal import thermal_to_uint8
 from csk_ros.labels import UNLABELLED
 from csk_ros.training.distributed import is_main_process
 from csk_ros.training.samplers import EpochSampler, ShareSampler
@@ -114,15 +115,6 @@ def resized(sample: Sample, size: tuple[int, int]) -> Sample:
         ir=shrink(sample.ir, cv2.INTER_AREA),
         labels=shrink(_labels(sample), cv2.INTER_NEAREST_EXACT),
     )
-
-
-def thermal_to_uint8(ir: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """8-bit thermal as it is; 16-bit scaled from its 1st to 99th percentile, as the Segmenter scales it."""
-    if ir.dtype == np.uint8:
-        return ir.astype(np.uint8, copy=False)
-    low, high = np.percentile(ir, (1, 99))
-    scaled = (ir.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 class TrainingSamples(Dataset[Batch]):

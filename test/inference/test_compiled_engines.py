@@ -23,9 +23,10 @@ from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.postprocess import answer
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
-from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint, build_network, save_checkpoint
+from csk_ros.network import DEFAULT_NORMALISATION, save_checkpoint
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("_one_thread")
 COMPILED = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"needs {name}"))
     for name, engine in ENGINES.items()
@@ -42,29 +43,9 @@ SLOW_WITH_ONNX = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(params=COMPILED)
 def name(request):
     return request.param
-
-
-def _checkpoint(network="csk", **more):
-    torch.manual_seed(0)
-    network = build_network(network, num_classes=9, decoder_width=16, **more).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # fresh ones would hide a batch norm of the wrong route
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.7, 1.4)
-    return Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
-
-
-@pytest.fixture(scope="module")
-def checkpoint():
-    return _checkpoint()
 
 
 def _images(route, size, kind, seed=0):
@@ -113,8 +94,8 @@ def _agree(checkpoint, engine, route, size):
     ],
     ids=lambda arguments: "-".join(arguments.values()),
 )
-def test_logits_are_torchs(name, arguments):
-    checkpoint = _checkpoint(**arguments)
+def test_logits_are_torchs(name, arguments, make_checkpoint):
+    checkpoint = make_checkpoint(**arguments)
     engine = build_engine(name, checkpoint, CPU)
     for route in Route:
         _agree(checkpoint, engine, route, (64, 96))
@@ -128,8 +109,8 @@ def test_logits_are_torchs_at_odd_sizes(name, checkpoint, size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["early", "late"])
-def test_logits_of_the_baselines_are_torchs(name, network):
-    checkpoint = _checkpoint(network)
+def test_logits_of_the_baselines_are_torchs(name, network, make_checkpoint):
+    checkpoint = make_checkpoint(network)
     _agree(checkpoint, build_engine(name, checkpoint, CPU), Route.FUSED, (64, 96))
 
 
@@ -171,10 +152,10 @@ def _ir(height=48, width=64):
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
+def file(tmp_path_factory, make_checkpoint):
     """A checkpoint; what is made of it in one test, the next takes from the cache beside it."""
     path = tmp_path_factory.mktemp("compiled") / "net.safetensors"
-    network = _checkpoint("single", modality="ir").network
+    network = make_checkpoint("single", modality="ir").network
     save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
     return path
 

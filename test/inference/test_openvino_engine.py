@@ -11,34 +11,15 @@ import pytest
 import torch
 
 from csk_ros.inference import EngineError
-from csk_ros.inference.engines import build_engine
+from csk_ros.inference.engines import EngineOptions, build_engine
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
-from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint, build_network
+from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("_one_thread")
 installed = pytest.mark.skipif(find_spec("openvino") is None, reason="needs pip install 'csk_ros[openvino]'")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-def _checkpoint(name="csk", **more):
-    torch.manual_seed(0)
-    network = build_network(name, num_classes=9, decoder_width=16, **more).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # fresh ones would hide a batch norm of the wrong route
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.7, 1.4)
-    return Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
-
-
-@pytest.fixture(scope="module")
-def checkpoint():
-    return _checkpoint()
 
 
 @installed
@@ -52,9 +33,9 @@ def _images(size, seed=0):
 
 
 @installed
-def test_precision_and_threads_do_not_depend_on_the_machine():
+def test_precision_and_threads_do_not_depend_on_the_machine(make_checkpoint):
     torch.set_num_threads(2)
-    engine = OpenVINOEngine(_checkpoint("single", modality="ir"), CPU)
+    engine = OpenVINOEngine(make_checkpoint("single", modality="ir"), CPU)
     engine.outputs(_images((32, 32)))
     compiled = engine._models[32, 32][Route.IR_ONLY]._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
@@ -64,18 +45,23 @@ def test_precision_and_threads_do_not_depend_on_the_machine():
 @installed
 def test_bfloat16_only_where_the_cpu_has_it(checkpoint):
     if "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        assert OpenVINOEngine(checkpoint, CPU, "bfloat16")._settings["INFERENCE_PRECISION_HINT"] == "bf16"
+        assert (
+            OpenVINOEngine(checkpoint, CPU, EngineOptions(precision="bfloat16"))._settings[
+                "INFERENCE_PRECISION_HINT"
+            ]
+            == "bf16"
+        )
     else:
         with pytest.raises(EngineError, match="this CPU does not compute in bfloat16"):
-            OpenVINOEngine(checkpoint, CPU, "bfloat16")
+            OpenVINOEngine(checkpoint, CPU, EngineOptions(precision="bfloat16"))
 
 
 @installed
-def test_an_engine_built_anew_traces_only_what_is_new(monkeypatch):
+def test_an_engine_built_anew_traces_only_what_is_new(make_checkpoint, monkeypatch):
     """Torch never frees what it has traced, and a node may build its engine anew for years."""
     traced, trace = [], torch.jit.trace
     monkeypatch.setattr(torch.jit, "trace", lambda *args, **more: traced.append(1) or trace(*args, **more))
-    checkpoint, images = _checkpoint("single", modality="ir"), _images((48, 32))
+    checkpoint, images = make_checkpoint("single", modality="ir"), _images((48, 32))
     first = OpenVINOEngine(checkpoint, CPU).outputs(images)[1].clone()
     assert len(traced) == 1
     assert torch.equal(OpenVINOEngine(checkpoint, CPU).outputs(images)[1], first)
@@ -89,6 +75,7 @@ def test_an_engine_built_anew_traces_only_what_is_new(monkeypatch):
 _FREED_ELSEWHERE = """
 import gc, os, signal, sys, threading
 import torch
+from csk_ros.inference.engines import EngineOptions
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality
@@ -97,7 +84,7 @@ from csk_ros.network import Checkpoint, DEFAULT_NORMALISATION, build_network
 signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
 network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
 checkpoint = Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
-engines = [OpenVINOEngine(checkpoint, torch.device("cpu"), threads=1)]
+engines = [OpenVINOEngine(checkpoint, torch.device("cpu"), EngineOptions(threads=1))]
 engines[0].maps({Modality.IR: torch.zeros(1, 32, 32, 1)}, (32, 32))
 thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
 thread.start()
@@ -145,7 +132,7 @@ def test_what_cannot_be_converted_is_one_line():
 )
 def test_what_it_cannot_do_is_refused(checkpoint, device, precision, message):
     with pytest.raises(EngineError, match=message):
-        build_engine("openvino", checkpoint, torch.device(device), precision)
+        build_engine("openvino", checkpoint, torch.device(device), EngineOptions(precision=precision))
 
 
 def test_missing_is_an_error_when_named_and_torch_when_auto(checkpoint, monkeypatch):

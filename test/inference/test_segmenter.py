@@ -259,9 +259,12 @@ def test_a_route_that_the_network_lacks_is_refused():
         ({"device": "meta"}, "device 'meta' is not supported"),
         (
             {"engine": "torch", "device": "cpu", "precision": "float16"},
-            "this cpu does not compute in float16: use precision float32",
+            "this CPU does not compute in float16: use precision float32",
         ),
-        ({"engine": "torch", "device": "cpu", "precision": "int3"}, "precision must be one of float32"),
+        (
+            {"engine": "torch", "device": "cpu", "precision": "int3"},
+            "precision of engine torch must be one of float32, float16, bfloat16, not 'int3'",
+        ),
         ({"device": "cuda:99"}, r"device 'cuda:99' is missing.*CUDA device\(s\); install"),
     ],
 )

@@ -16,7 +16,6 @@ from csk_ros.training.samples import (
     JoinedSamples,
     SampleModule,
     TrainingSamples,
-    thermal_to_uint8,
 )
 from csk_ros.training.settings import complete_specs
 
@@ -101,16 +100,6 @@ def test_an_epoch_is_every_index_once_in_an_order_of_its_own(length, seed, epoch
     sampler.set_epoch(epoch + 1)
     if length > 8:
         assert [i for _, i in sampler] != [i for _, i in keys]
-
-
-def test_16_bit_thermal_is_scaled_by_its_percentiles_and_8_bit_left_alone():
-    ir = np.arange(1000, dtype=np.uint16).reshape(20, 50) * 13 + 7000
-    scaled = thermal_to_uint8(ir)
-    low, high = np.percentile(ir, (1, 99))
-    expected = np.clip((ir - low) / (high - low), 0, 1) * 255
-    np.testing.assert_allclose(scaled, expected, atol=0.51)
-    assert thermal_to_uint8(np.full((2, 2), 9000, np.uint16)).dtype == np.uint8
-    np.testing.assert_array_equal(thermal_to_uint8(scaled), scaled)
 
 
 def test_joined_samples_are_one_and_keep_what_they_made():

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from csk_ros.inference.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,14 +24,18 @@ def _say_nothing(_: str) -> None:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What engines are told besides network, device, precision and threads.
+    """What engines are told besides network and device.
 
     Attributes:
+        precision: what to compute in; one of the engine's :attr:`Engine.precisions`.
+        threads: CPU threads of the network; ``None`` takes as many as torch has and leaves those as they are.
         confidence: whether the answers hold the confidence.
         cache: where compiled models are kept between runs; None keeps them nowhere.
         report: called with a line when something takes seconds.
     """
 
+    precision: str = "float32"
+    threads: int | None = None
     confidence: bool = True
     cache: ModelCache | None = None
     report: Callable[[str], None] = _say_nothing
@@ -52,6 +58,17 @@ class Engine(ABC):
     precisions: ClassVar[tuple[str, ...]]
     spare_cores: ClassVar[int] = 0
     device: torch.device
+
+    @classmethod
+    def check_precision(cls, precision: str) -> None:
+        """Refuse a precision that no device computes in with this engine.
+
+        Raises:
+            EngineError: it says what there is.
+        """
+        if precision not in cls.precisions:
+            known = ", ".join(cls.precisions)
+            raise EngineError(f"precision of engine {cls.name} must be one of {known}, not {precision!r}")
 
     @classmethod
     def suitable_threads(cls) -> int:

@@ -31,6 +31,12 @@ class CompiledEngine(Engine):
 
     Compiling takes seconds, so a size is compiled for every route at once: a switch between FUSED and IR_ONLY
     never compiles. EO alone at a size of its own is compiled alone.
+
+    Args:
+        checkpoint: whose network to run; it is not changed.
+        device: where it takes its inputs and leaves its answers.
+        options: with a number of threads, torch, which only works around the network, gets one in the whole
+            process.
     """
 
     def __init__(
@@ -38,6 +44,9 @@ class CompiledEngine(Engine):
     ) -> None:
         self.device = device
         self._options = options
+        self._threads = options.threads or torch.get_num_threads()
+        if options.threads is not None:
+            torch.set_num_threads(1)
         self._checkpoint = checkpoint
         self._folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         self._fingerprint = fingerprint(checkpoint)

@@ -33,10 +33,7 @@ class OnnxRuntimeEngine(CompiledEngine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: the CPU, or a CUDA device for which onnxruntime-gpu is installed.
-        precision: ``float32``.
-        threads: CPU threads of the network, and then one of torch around it, in the whole process; ``None``
-            takes as many as torch has and leaves those as they are.
-        options: what else engines take.
+        options: precision ``float32``.
 
     Raises:
         EngineError: if onnxruntime is missing or has nothing for the device, or for another precision.
@@ -46,15 +43,9 @@ class OnnxRuntimeEngine(CompiledEngine):
     precisions = ("float32",)
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device,
-        precision: str = "float32",
-        threads: int | None = None,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
-        if precision not in self.precisions:
-            raise EngineError(f"precision of engine onnxruntime must be float32, not {precision!r}")
+        self.check_precision(options.precision)
         try:
             self._runtime = importlib.import_module("onnxruntime")
         except ImportError as error:
@@ -69,9 +60,6 @@ class OnnxRuntimeEngine(CompiledEngine):
             )
         where = {"device_id": device.index or 0} if device.type == "cuda" else {}
         self._providers = [(provider, where)]
-        self._threads = threads or torch.get_num_threads()
-        if threads is not None:
-            torch.set_num_threads(1)
         super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:

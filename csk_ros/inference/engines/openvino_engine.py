@@ -43,11 +43,8 @@ class OpenVINOEngine(CompiledEngine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: the CPU.
-        precision: ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` for what ``csk export``
-            has calibrated and left in the cache.
-        threads: CPU threads of the network, and then one of torch around it, in the whole process; ``None``
-            takes as many as torch has and leaves those as they are.
-        options: what else engines take.
+        options: precision ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` for what
+            ``csk export`` has calibrated and left in the cache.
 
     Raises:
         EngineError: if openvino is missing, for another device, or a precision that the CPU does not have.
@@ -57,21 +54,13 @@ class OpenVINOEngine(CompiledEngine):
     precisions = tuple(PRECISIONS)
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device,
-        precision: str = "float32",
-        threads: int | None = None,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
         if device.type != "cpu":
             raise EngineError(
                 f"engine openvino runs on the CPU, not on {device}: use device cpu or engine torch"
             )
-        if precision not in PRECISIONS:
-            raise EngineError(
-                f"precision of engine openvino must be one of {', '.join(PRECISIONS)}, not {precision!r}"
-            )
+        self.check_precision(options.precision)
         try:
             self._openvino = import_openvino()
         except ImportError as error:
@@ -79,31 +68,27 @@ class OpenVINOEngine(CompiledEngine):
                 f"engine openvino is not installed ({error}): pip install 'csk_ros[openvino]'"
             ) from error
         self._core = openvino_core()
-        if precision == "bfloat16" and "BF16" not in self._core.get_property(
+        if options.precision == "bfloat16" and "BF16" not in self._core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
             raise EngineError("this CPU does not compute in bfloat16: use precision float32")
+        super().__init__(checkpoint, device, options)
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             # else the machine decides, and the same weights answer differently elsewhere
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
+            "INFERENCE_NUM_THREADS": self._threads,
             # a pinned thread waits for whatever else runs on its core
             "ENABLE_CPU_PINNING": False,
         }
-        if threads is not None:
-            torch.set_num_threads(1)
-        self._int8 = precision == "int8"
-        super().__init__(checkpoint, device, options)
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
+        int8 = self._calibrated(route, size) if self._options.precision == "int8" else None
         failures = self._openvino.frontend
         try:
-            model = self._calibrated(route, size) if self._int8 else self._converted(route, size)
+            model = int8 or self._converted(route, size)
             compiled = self._core.compile_model(model, "CPU", self._settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
-            if isinstance(error, EngineError):
-                raise
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {route.value} at {size[0]}x{size[1]}: "
                 f"{' '.join(str(error).split())[:300]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,9 +53,6 @@ def build_engine(
     name: str,
     checkpoint: Checkpoint,
     device: torch.device,
-    precision: str = "float32",
-    threads: int | None = None,
-    *,
     options: EngineOptions = DEFAULT_OPTIONS,
 ) -> Engine:
     """Build an engine.
@@ -63,9 +61,7 @@ def build_engine(
         name: a key of :data:`ENGINES`, or ``auto``: openvino on the CPU where it is installed, else torch.
         checkpoint: what to run.
         device: where.
-        precision: what the engine's class takes; ``float32`` always.
-        threads: CPU threads; 0 takes what suits the engine and the machine, ``None`` changes nothing.
-        options: what else engines take.
+        options: what else engines are told; 0 threads takes what suits the engine and the machine.
 
     Raises:
         EngineError: for an unknown engine, or one that cannot run there.
@@ -76,9 +72,9 @@ def build_engine(
         raise EngineError(
             f"engine {name!r} is not available: use auto or one of {', '.join(sorted(ENGINES))}"
         )
-    if threads == 0:
-        threads = ENGINES[name].suitable_threads()
-    return ENGINES[name](checkpoint, device, precision, threads, options)
+    if options.threads == 0:
+        options = replace(options, threads=ENGINES[name].suitable_threads())
+    return ENGINES[name](checkpoint, device, options)
 
 
 def _openvino_imports() -> bool:

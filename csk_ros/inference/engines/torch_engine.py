@@ -32,9 +32,8 @@ class TorchEngine(Engine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: CPU or CUDA.
-        precision: ``float32``, on CUDA ``float16``, there and on a CPU that has it ``bfloat16``, by autocast.
-        threads: CPU threads of torch in the whole process; ``None`` leaves them as they are.
-        options: what else engines take.
+        options: precision ``float32``, on CUDA ``float16``, there and on a CPU that has it ``bfloat16``, by
+            autocast; the threads are torch's in the whole process.
 
     Raises:
         EngineError: for another precision, one that the device does not compute in, or a device that refuses
@@ -48,21 +47,15 @@ class TorchEngine(Engine):
     spare_cores = 1
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device,
-        precision: str = "float32",
-        threads: int | None = None,
-        options: EngineOptions = DEFAULT_OPTIONS,
+        self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if precision not in PRECISIONS:
-            raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-        if device.type == "cpu" and precision not in _cpu_precisions():
-            raise EngineError(f"this {device.type} does not compute in {precision}: use precision float32")
+        self.check_precision(options.precision)
+        if device.type == "cpu" and options.precision not in _cpu_precisions():
+            raise EngineError(f"this CPU does not compute in {options.precision}: use precision float32")
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         self.device = device
-        self._dtype = PRECISIONS[precision]
+        self._dtype = PRECISIONS[options.precision]
         self._confidence = options.confidence
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         graphs = {
