@@ -126,7 +126,19 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
             *table,
         ]
     if rows := document.get("end_to_end"):
-        header = ["", "sent", "loss %", "p50 ms", "p95 ms", "p99 ms", "max ms", "CPU %", "MiB", "fused %"]
+        header = [
+            "",
+            "sent",
+            "loss %",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "max ms",
+            "CPU %",
+            "MiB",
+            "fused %",
+            "around ms",
+        ]
         size, turns = f"{rows[0]['height']}x{rows[0]['width']}", rows[0]["turns"]
         yield [
             f"Stamp to mask received over DDS, {size}, medians of {turns} turns",
@@ -150,8 +162,9 @@ def _end_to_end_cells(row: Mapping[str, Any]) -> list[str]:
     ]
     usage = [f"{row['cpu_percent']:.0f}", f"{row['memory_mib']:.0f}"]
     fused = "-" if row["fused"] is None else f"{100 * row['fused']:.0f}"
+    around = "-" if row["around_p95_ms"] is None else f"{row['around_p95_ms']:.1f}"
     name = f"{row['rate_hz']:g} Hz {row['node']}"
-    return [name, str(row["sent"]), f"{100 * row['loss']:.1f}", *times, *usage, fused]
+    return [name, str(row["sent"]), f"{100 * row['loss']:.1f}", *times, *usage, fused, around]
 
 
 def _ratio_line(row: Mapping[str, Any]) -> str:

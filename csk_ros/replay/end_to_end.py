@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -22,16 +22,16 @@ from csk_ros.inference.engines import find_device
 from csk_ros.modality import Route
 from csk_ros.replay import bench_camera, bench_listener
 from csk_ros.replay.bench_camera import sent_stamps
-from csk_ros.replay.bench_listener import receipts
+from csk_ros.replay.bench_listener import Heard
+from csk_ros.replay.end_to_end_rows import OURS, USUAL, EndToEndRow, Turn, make_row
 from csk_ros.replay.node_process import NodeProcess, join_private_domain, use_image_profile
 from csk_ros.replay.usage import ProcessUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-OURS, USUAL = "csk_ros", "usual"
-RATIOS = ("p50_ms", "p95_ms", "p99_ms", "cpu_percent", "memory_mib")
-"""Figures of which the ratio usual / ours is given."""
+    from csk_ros.replay.bench_listener import Receipt
+
 
 _FRAMES = 10
 _SETTLE_S = 2.0
@@ -94,66 +94,6 @@ class EndToEndSettings:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What one node did for some seconds.
-
-    Attributes:
-        node: ``csk_ros`` or ``usual``.
-        rate_hz: pairs of images per second, as asked for.
-        sent: thermal images in the measured time.
-        received: masks for them.
-        p50_ms, p95_ms, p99_ms, max_ms: from stamp to mask received, milliseconds; None without any mask.
-        cpu_percent: of one core, of the node's process.
-        memory_mib: resident memory of the node's process at the end, MiB.
-        fused: share of the masks whose route is FUSED; None where the node does not announce routes.
-    """
-
-    node: str
-    rate_hz: float
-    sent: int
-    received: int
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    max_ms: float | None
-    cpu_percent: float
-    memory_mib: float
-    fused: float | None
-
-
-@dataclass(frozen=True)
-class EndToEndRow:
-    """One node at one rate: medians over its turns, but sums of images and the greatest ``max_ms``.
-
-    Attributes:
-        node, rate_hz, sent, received, p50_ms, p95_ms, p99_ms, max_ms, cpu_percent, memory_mib, fused: as
-            :class:`Turn`.
-        height, width: of the images, pixels.
-        turns: how many.
-        loss: share of the images without a mask, 0 to 1.
-        ratios: by figure, the median over turns of the usual node's divided by this one's; without those that
-            one of them never had, empty if the usual node was not run.
-    """
-
-    node: str
-    rate_hz: float
-    height: int
-    width: int
-    turns: int
-    sent: int
-    received: int
-    loss: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    max_ms: float | None
-    cpu_percent: float
-    memory_mib: float
-    fused: float | None
-    ratios: dict[str, float]
-
-
-@dataclass(frozen=True)
 class EndToEndResult:
     """What was measured.
 
@@ -207,7 +147,8 @@ def measure_end_to_end(settings: EndToEndSettings, *, progress: bool = False) ->
         except KeyboardInterrupt:
             if not rounds:
                 raise
-    rows = (_row(settings, [turns[index] for turns in rounds], rounds) for index in range(len(each)))
+    size = settings.height, settings.width
+    rows = (make_row(size, [turns[index] for turns in rounds], rounds) for index in range(len(each)))
     return EndToEndResult(tuple(rows), len(rounds) == settings.turns)
 
 
@@ -219,15 +160,15 @@ def _render(path: Path, settings: EndToEndSettings) -> None:
 
 
 def _take_turn(settings: EndToEndSettings, name: str, rate: float, work: Path) -> Turn:
-    sent, masks = work / "sent", work / "masks"
-    for old in (sent, masks):
-        old.unlink(missing_ok=True)
+    sent, heard = work / "sent", Heard(work)
+    sent.unlink(missing_ok=True)
+    heard.forget()
     with ExitStack() as stack:
         module = settings.usual if name == USUAL else None
         node = stack.enter_context(NodeProcess(work / "node.log", _parameters(settings, name), module=module))
-        listener = stack.enter_context(_helper(bench_listener.__name__, str(masks)))
+        listener = stack.enter_context(_helper(bench_listener.__name__, str(work)))
         with _helper(bench_camera.__name__, str(work / "images.npz"), str(rate), str(sent)) as camera:
-            watch = _Watch(name, node, masks, [listener, camera])
+            watch = _Watch(name, node, heard, [listener, camera])
             watch.wait_for_first(settings.start_s)
             watch.wait(_SETTLE_S)
             usage, begin_ns = ProcessUsage(node.pid), time.time_ns()
@@ -237,11 +178,21 @@ def _take_turn(settings: EndToEndSettings, name: str, rate: float, work: Path) -
         watch.wait_for_masks(set(stamps))
         if used is None or used.cpu_percent is None:
             raise watch.error("ended")
-        return _turn(watch, rate, stamps, used.cpu_percent, used.memory_mib)
+        figures = _latencies(stamps, heard.receipts())
+        around = heard.around(begin_ns, end_ns)
+        return Turn(
+            node=name,
+            rate_hz=rate,
+            **figures,
+            cpu_percent=used.cpu_percent,
+            memory_mib=used.memory_mib,
+            around_p95_ms=median(around) if around else None,
+        )
 
 
-def _turn(watch: _Watch, rate: float, stamps: Sequence[int], cpu_percent: float, memory_mib: float) -> Turn:
-    found = {receipt.stamp_ns: receipt for receipt in reversed(receipts(watch.masks))}
+def _latencies(stamps: Sequence[int], receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """Of :class:`Turn`, what masks tell."""
+    found = {receipt.stamp_ns: receipt for receipt in reversed(receipts)}
     answers = [found[stamp] for stamp in stamps if stamp in found]
     latencies = [(answer.received_ns - answer.stamp_ns) / 1e6 for answer in answers]
     p50, p95, p99, most = (
@@ -249,9 +200,8 @@ def _turn(watch: _Watch, rate: float, stamps: Sequence[int], cpu_percent: float,
     )
     routes = [answer.route for answer in answers]
     fused = routes.count(Route.FUSED.value) / len(routes) if any(routes) else None
-    return Turn(
-        watch.name, rate, len(stamps), len(answers), p50, p95, p99, most, cpu_percent, memory_mib, fused
-    )
+    counts = {"sent": len(stamps), "received": len(answers), "fused": fused}
+    return {**counts, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": most}
 
 
 class _Watch:
@@ -260,19 +210,19 @@ class _Watch:
     Args:
         name: of the node.
         node: its process.
-        masks: file of the listener.
+        heard: what the listener writes.
         helpers: which are to run as well until their input is closed.
     """
 
     def __init__(
-        self, name: str, node: NodeProcess, masks: Path, helpers: Sequence[subprocess.Popen[bytes]]
+        self, name: str, node: NodeProcess, heard: Heard, helpers: Sequence[subprocess.Popen[bytes]]
     ) -> None:
-        self.name, self._node, self.masks, self._helpers = name, node, masks, helpers
+        self._name, self._node, self._heard, self._helpers = name, node, heard, helpers
 
     def wait_for_first(self, most_s: float) -> None:
         """Until the first mask; an error after that many seconds."""
         end = time.monotonic() + most_s
-        while not receipts(self.masks):
+        while not self._heard.receipts():
             if time.monotonic() > end:
                 raise self.error(f"gave no mask within {most_s:.0f} s")
             self.wait(_POLL_S)
@@ -280,7 +230,7 @@ class _Watch:
     def wait_for_masks(self, stamps: set[int]) -> None:
         """Until all of these images have a mask, or no more come: a slow node has a queue to work off."""
         while True:
-            have = receipts(self.masks)
+            have = self._heard.receipts()
             if stamps <= {receipt.stamp_ns for receipt in have}:
                 return
             moments = [receipt.received_ns for receipt in have]
@@ -302,7 +252,7 @@ class _Watch:
     def error(self, what: str) -> EndToEndError:
         """What the node did, with the end of its log on stderr."""
         sys.stderr.write(self._node.tail())
-        return EndToEndError(f"the node {self.name} {what}: the end of its log is above")
+        return EndToEndError(f"the node {self._name} {what}: the end of its log is above")
 
 
 def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
@@ -334,44 +284,3 @@ def _helper(module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _row(settings: EndToEndSettings, turns: Sequence[Turn], rounds: Sequence[Sequence[Turn]]) -> EndToEndRow:
-    first = turns[0]
-    usual = [t for turn in rounds for t in turn if t.node == USUAL and t.rate_hz == first.rate_hz]
-    sent, received = sum(turn.sent for turn in turns), sum(turn.received for turn in turns)
-    fused = [turn.fused for turn in turns if turn.fused is not None]
-    return EndToEndRow(
-        node=first.node,
-        rate_hz=first.rate_hz,
-        height=settings.height,
-        width=settings.width,
-        turns=len(turns),
-        sent=sent,
-        received=received,
-        loss=1 - received / sent,
-        p50_ms=_over(median, (turn.p50_ms for turn in turns)),
-        p95_ms=_over(median, (turn.p95_ms for turn in turns)),
-        p99_ms=_over(median, (turn.p99_ms for turn in turns)),
-        max_ms=_over(max, (turn.max_ms for turn in turns)),
-        cpu_percent=median(turn.cpu_percent for turn in turns),
-        memory_mib=median(turn.memory_mib for turn in turns),
-        fused=median(fused) if fused else None,
-        ratios=_ratios(usual, turns) if usual else {},
-    )
-
-
-def _ratios(usual: Sequence[Turn], turns: Sequence[Turn]) -> dict[str, float]:
-    """Of the same round: what disturbed the one disturbed the other."""
-    ratios = {}
-    for name in RATIOS:
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(usual, turns, strict=True)]
-        if whole := [a / b for a, b in pairs if a is not None and b is not None]:
-            ratios[name] = median(whole)
-    return ratios
-
-
-def _over(take: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
-    """Of the values that there are; None of none."""
-    there = [value for value in values if value is not None]
-    return take(there) if there else None

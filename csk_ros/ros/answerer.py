@@ -127,7 +127,10 @@ class Answerer:
                 started = time.monotonic_ns()
                 self._outputs.publish(segmentation, decision.anchor.payload.header, eo=eo, ir=ir)
                 self._synchronizer.answered(decision, route=segmentation.route)
-                self.times.add("publish", (time.monotonic_ns() - started) * _MS)
+                ended = time.monotonic_ns()
+                self.times.add("publish", (ended - started) * _MS)
+                whole = (ended - decision.decided_ns) * _MS
+                self.times.add("around", whole - segmentation.timings["network"])
         return None
 
     def _read(self, frame: Frame[Any] | None, read: Callable[[Any], Any]) -> Any:

@@ -66,14 +66,14 @@ def speed_status(stages: Mapping[str, Percentiles]) -> DiagnosticStatus:
     """Milliseconds of each stage of a frame since the last report.
 
     ``wait`` for the other camera, ``slot`` for the frame before, ``read``, ``prepare``, ``network``,
-    ``answer`` and ``publish``.
+    ``answer`` and ``publish``; ``around`` the network is all of them but itself and the ``wait``.
     """
     values = {
         f"{stage}_{name}_ms": f"{ns * _MS:.1f}"
         for stage, times in stages.items()
         for name, ns in (("p50", times.p50_ns), ("p95", times.p95_ns), ("p99", times.p99_ns))
     }
-    slowest = max(stages, key=lambda stage: stages[stage].p50_ns, default="")
+    slowest = max(stages.keys() - {"around"}, key=lambda stage: stages[stage].p50_ns, default="")
     message = f"{slowest} takes longest: {values[f'{slowest}_p50_ms']} ms" if slowest else "no frame"
     return _status("speed", OK, message, values)
 

@@ -13,7 +13,8 @@ from csk_ros.evaluation.peak_memory import PeakMemory
 from csk_ros.evaluation.speed import SpeedResult, SpeedRow
 from csk_ros.modality import Route
 from csk_ros.replay import end_to_end
-from csk_ros.replay.end_to_end import EndToEndError, EndToEndResult, EndToEndRow
+from csk_ros.replay.end_to_end import EndToEndError, EndToEndResult
+from csk_ros.replay.end_to_end_rows import EndToEndRow
 
 PLAIN = SpeedRow(
     "torch", "eager-fp32", "FUSED", 32, 64, "cpu", 2, 5, 40.0, 50.0, 25.0, 1.0,
@@ -24,7 +25,9 @@ USUAL = EndToEndRow(
     "usual", 5.0, 480, 640, 3, 60, 45, 0.25, 200.0, 300.0, 400.0, 500.0, 150.0, 400.0, None,
     {"p50_ms": 1.0, "cpu_percent": 1.0},
 )  # fmt: skip
-OURS = dataclasses.replace(USUAL, node="csk_ros", fused=0.5, ratios={"p50_ms": 3.25, "cpu_percent": 2.0})
+OURS = dataclasses.replace(
+    USUAL, node="csk_ros", fused=0.5, around_p95_ms=1.23, ratios={"p50_ms": 3.25, "cpu_percent": 2.0}
+)
 
 
 @pytest.fixture
@@ -63,8 +66,8 @@ def test_tables_json_and_plot(bench, tmp_path):
     lines = [" ".join(line.split()) for line in printed.out.splitlines()]
     assert "32x64 FUSED torch eager-fp32 2 40.0 50.0 25.0 1.00 25 50 25 2.50 300" in lines
     assert "32x64 FUSED openvino float32 2 10.0 50.0 25.0 4.50 25 50 25 2.50 300" in lines
-    assert "5 Hz usual 60 25.0 200.0 300.0 400.0 500.0 150 400 -" in lines
-    assert "5 Hz csk_ros 60 25.0 200.0 300.0 400.0 500.0 150 400 50" in lines
+    assert "5 Hz usual 60 25.0 200.0 300.0 400.0 500.0 150 400 - -" in lines
+    assert "5 Hz csk_ros 60 25.0 200.0 300.0 400.0 500.0 150 400 50 1.2" in lines
     assert "5 Hz, usual node / csk_ros: p50 3.25, CPU 2.00" in lines
     document = json.loads(json_file.read_text())
     assert (document["schema"], document["complete"]) == (1, True)
@@ -84,7 +87,9 @@ def test_a_node_without_any_mask_is_a_row_and_a_line(bench, tmp_path):
     plot = tmp_path / "bench.svg"
     code, _, printed = bench("--no-segmenter", "--plot", plot, end_to_end=nodes)
     assert code == 0
-    assert "5 Hz usual 60 100.0 - - - - 150 400 -" in [" ".join(x.split()) for x in printed.out.splitlines()]
+    assert "5 Hz usual 60 100.0 - - - - 150 400 - -" in [
+        " ".join(x.split()) for x in printed.out.splitlines()
+    ]
     for text in ("no mask", "5 Hz usual", "5 Hz csk_ros", "p95"):
         assert text in plot.read_text()
 

@@ -12,17 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from csk_ros.replay import end_to_end, node_process
-from csk_ros.replay.bench_listener import receipts
-from csk_ros.replay.end_to_end import (
-    OURS,
-    RATIOS,
-    USUAL,
-    EndToEndError,
-    EndToEndSettings,
-    Turn,
-    find_usual_node,
-    measure_end_to_end,
-)
+from csk_ros.replay.bench_listener import Heard
+from csk_ros.replay.end_to_end import EndToEndError, EndToEndSettings, find_usual_node, measure_end_to_end
+from csk_ros.replay.end_to_end_rows import OURS, RATIOS, USUAL, Turn, make_row
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 ECHO = Path(__file__).parent / "echo_node.py"
@@ -61,6 +53,7 @@ def test_a_node_is_measured_from_camera_to_mask():
     assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] <= row["max_ms"]
     assert row["cpu_percent"] > 0
     assert row["memory_mib"] > 10
+    assert row["around_p95_ms"] == 1.5  # as the stand-in says
     assert row["ratios"] == {}
 
 
@@ -72,32 +65,31 @@ def test_images_without_a_mask_are_lost(echo):
 
 
 def test_a_node_that_answers_nothing_has_a_row_and_no_latency():
-    turn = end_to_end.Turn
     rounds = [
         [
-            turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
-            turn(OURS, 5.0, 10, 10, 20.0, 30.0, 31.0, 32.0, 50.0, 600.0, 1.0),
+            Turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
+            Turn(OURS, 5.0, 10, 10, 20.0, 30.0, 31.0, 32.0, 50.0, 600.0, 1.0),
         ],
         [
-            turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
-            turn(OURS, 5.0, 10, 9, 22.0, 34.0, 35.0, 36.0, 50.0, 600.0, 1.0),
+            Turn(USUAL, 5.0, 10, 0, None, None, None, None, 100.0, 300.0, None),
+            Turn(OURS, 5.0, 10, 9, 22.0, 34.0, 35.0, 36.0, 50.0, 600.0, 1.0),
         ],
     ]
-    usual, ours = (end_to_end._row(_settings(), [both[at] for both in rounds], rounds) for at in (0, 1))
+    usual, ours = (make_row((64, 64), [both[at] for both in rounds], rounds) for at in (0, 1))
     assert (usual.loss, usual.p95_ms, usual.max_ms) == (1, None, None)
     assert (ours.p95_ms, ours.max_ms) == (32.0, 36.0)
     assert ours.ratios == {"cpu_percent": 2.0, "memory_mib": 0.5}
 
 
 def test_a_slow_node_is_given_time_to_work_off_its_queue(tmp_path, monkeypatch):
-    masks, second = tmp_path / "masks", 10**9
+    masks, heard, second = tmp_path / "masks", Heard(tmp_path), 10**9
     masks.write_text(f"1 {time.time_ns() - 2 * second} \n2 {time.time_ns() - second} \n")
     monkeypatch.setattr(end_to_end, "_QUIET_S", 0.5)
-    watch = end_to_end._Watch(USUAL, SimpleNamespace(alive=lambda: True), masks, [])
+    watch = end_to_end._Watch(USUAL, SimpleNamespace(alive=lambda: True), heard, [])
     late = threading.Timer(0.4, lambda: masks.open("a").write(f"3 {time.time_ns()} \n"))
     late.start()
     watch.wait_for_masks({1, 2, 3})
-    assert [receipt.stamp_ns for receipt in receipts(masks)] == [1, 2, 3]
+    assert [receipt.stamp_ns for receipt in heard.receipts()] == [1, 2, 3]
     late.join()
 
 
@@ -225,3 +217,5 @@ def test_both_real_nodes_answer():
     assert ours.received > 0
     assert plain.fused is None
     assert ours.fused is not None
+    assert plain.around_p95_ms is None
+    assert 0 < ours.around_p95_ms < ours.p95_ms

@@ -238,11 +238,12 @@ def test_diagnostics_tell_where_the_time_goes_and_what_it_costs(peer, start):
         for entry in array.status
         if entry.name == "segment: speed" and entry.values
     ]
-    stages = ("wait", "slot", "read", "prepare", "network", "answer", "publish")
+    stages = ("wait", "slot", "read", "prepare", "network", "answer", "publish", "around")
     expected = {f"{stage}_{name}_ms" for stage in stages for name in ("p50", "p95", "p99")}
     assert all(set(value) <= expected for value in values)  # the first may fall into the first frame
     (whole, *_) = [value for value in values if set(value) == expected]
     assert float(whole["network_p50_ms"]) > 0
+    assert float(whole["publish_p50_ms"]) <= float(whole["around_p50_ms"]) < float(whole["network_p50_ms"])
     node = peer.status("node")[2]
     assert (node["engine"], node["device"], node["precision"]) == ("torch", "cpu", "float32")
     assert float(node["memory_mib"]) > 50
