@@ -209,9 +209,10 @@ def _lossy(facts: Facts, result: str, sizes: dict[str, int]) -> Finding:
     """Images got lost: an error where a camera here sends such images, else a warning."""
     machine, hit = facts.machine, large_best_effort(facts)
     level = ERROR if hit else WARN
-    if facts.ros and "fastrtps" not in facts.ros.rmw:
+    other = facts.ros.rmw if facts.ros and "fastrtps" not in facts.ros.rmw else ""
+    if over := other or (f"UDP alone ({machine.profile})" if machine.udp_only else ""):
         cure, note = "sudo sysctl -w net.core.rmem_max=67108864", "for larger receive buffers"
-        return Finding(level, "transport.lossy", f"{result} over {facts.ros.rmw}", cure, note, sizes)
+        return Finding(level, "transport.lossy", f"{result} over {over}", cure, note, sizes)
     segment = machine.segment_bytes or DEFAULT_SEGMENT
     sizes = sizes | {"segment_bytes": segment}
     if segment >= 2 * sizes["size_bytes"]:

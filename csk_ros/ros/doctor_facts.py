@@ -59,6 +59,7 @@ class Machine:
         profile: the Fast DDS profile that the environment names, or empty.
         profile_readable: whether that file can be read.
         segment_bytes: the shared-memory segment that it asks for, None if it says nothing.
+        udp_only: whether it leaves shared memory out.
         shipped_profile: the profile that comes with csk_ros, or empty.
         nvidia: whether the driver of an NVIDIA GPU is loaded.
     """
@@ -71,6 +72,7 @@ class Machine:
     profile: str = ""
     profile_readable: bool = True
     segment_bytes: int | None = None
+    udp_only: bool = False
     shipped_profile: str = ""
     nvidia: bool = False
 

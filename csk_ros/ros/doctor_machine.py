@@ -28,6 +28,7 @@ def observe_machine() -> Machine:
     environment = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
     profile = next((environment[name] for name in PROFILE_VARIABLES if name in environment), "")
     text = _text(Path(profile)) if profile else ""
+    settings = re.sub(r"<!--.*?-->", "", text or "", flags=re.DOTALL)
     cores = len(os.sched_getaffinity(0))
     return Machine(
         cores=cores,
@@ -37,16 +38,21 @@ def observe_machine() -> Machine:
         distributions=sorted(path.parent.name for path in Path("/opt/ros").glob("*/setup.bash")),
         profile=profile,
         profile_readable=text is not None,
-        segment_bytes=segment_bytes(text or ""),
+        segment_bytes=_segment_bytes(settings),
+        udp_only=_leaves_shared_memory_out(settings),
         shipped_profile=_shipped_profile(),
         nvidia=Path("/proc/driver/nvidia/version").exists(),
     )
 
 
-def segment_bytes(profile: str) -> int | None:
-    """The shared-memory segment that the text of a Fast DDS profile asks for, None if it says nothing."""
-    found = re.search(r"<segment_size>\s*(\d+)\s*<", re.sub(r"<!--.*?-->", "", profile, flags=re.DOTALL))
+def _segment_bytes(profile: str) -> int | None:
+    found = re.search(r"<segment_size>\s*(\d+)\s*<", profile)
     return int(found[1]) if found else None
+
+
+def _leaves_shared_memory_out(profile: str) -> bool:
+    own = re.search(r"<useBuiltinTransports>\s*(false|0)\s*<", profile)
+    return bool(own) and not re.search(r"<type>\s*SHM\s*<", profile)
 
 
 def _text(path: Path) -> str | None:

@@ -31,10 +31,11 @@ from csk_ros.ros.doctor_facts import (
     read_facts,
     write_fact,
 )
-from csk_ros.ros.doctor_machine import observe_machine, segment_bytes
+from csk_ros.ros.doctor_machine import observe_machine
 from csk_ros.ros.doctor_pairing import observe_pairing, pair_share
 from csk_ros.ros.doctor_start import Start, near_topics
 from csk_ros.ros.doctor_streams import check_streams, lost_share
+from csk_ros.share import share_path
 
 IMAGE = "sensor_msgs/msg/Image"
 NOW = 1_700_000_000_000_000_000
@@ -301,9 +302,20 @@ def test_a_small_shared_memory_folder_is_a_warning():
     assert "--shm-size" in finding.note
 
 
-def test_other_middlewares_get_larger_buffers_as_cure():
-    given_facts = facts(ros=Ros(rmw="rmw_cyclonedds_cpp"), transport=Transport(921_600, sent=30, arrived=9))
-    (finding,) = check_transport(given_facts)
+@pytest.mark.parametrize(
+    ("changes", "over"),
+    [
+        ({"ros": Ros(rmw="rmw_cyclonedds_cpp")}, "over rmw_cyclonedds_cpp"),
+        (
+            {"machine": dataclasses.replace(MACHINE, profile="/p/udp.xml", udp_only=True)},
+            "over UDP alone (/p/udp.xml)",
+        ),
+    ],
+)
+def test_what_goes_over_sockets_gets_larger_buffers_as_cure(changes, over):
+    lossy = facts(transport=Transport(921_600, sent=30, arrived=9))
+    (finding,) = check_transport(dataclasses.replace(lossy, **changes))
+    assert finding.message.endswith(over)
     assert "rmem_max" in finding.cure
 
 
@@ -403,10 +415,23 @@ def test_facts_survive_their_file_and_a_cut_last_line(tmp_path):
     assert list(read_facts(tmp_path / "nothing")) == []
 
 
-def test_the_segment_of_a_profile():
-    text = "<x><!-- <segment_size>1</segment_size> --><segment_size> 33554432 </segment_size></x>"
-    assert segment_bytes(text) == 33_554_432
-    assert segment_bytes("<x/>") is None
+@pytest.mark.parametrize(
+    ("profile", "segment", "udp_only"),
+    [
+        ("<!-- <segment_size>1</segment_size> --><segment_size> 33554432 </segment_size>", 33_554_432, False),
+        ("<x/>", None, False),
+        ("<useBuiltinTransports>true</useBuiltinTransports>", None, False),
+        ("<!-- <type>SHM</type> --><useBuiltinTransports>0</useBuiltinTransports>", None, True),
+        (share_path("config/fastdds.xml").read_text(encoding="utf-8"), 33_554_432, False),
+        (share_path("config/fastdds_udp.xml").read_text(encoding="utf-8"), None, True),
+    ],
+    ids=["segment", "none", "builtin", "udp", "fastdds.xml", "fastdds_udp.xml"],
+)  # fmt: skip
+def test_what_a_profile_says_of_transports(profile, segment, udp_only, monkeypatch, tmp_path):
+    (tmp_path / "profile.xml").write_text(profile)
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(tmp_path / "profile.xml"))
+    machine = observe_machine()
+    assert (machine.segment_bytes, machine.udp_only) == (segment, udp_only)
 
 
 def test_the_machine_is_observed(monkeypatch, tmp_path):
