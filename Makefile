@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests without processes that talk in real time: they may share the cores.
+SHARING := $(addprefix test/,network data perception inference evaluation training cli/test_replay_command.py)
 
 .PHONY: help venv demo lint types test test-slow check clean
 
@@ -30,10 +32,12 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: lint types  ## lint, types, import direction, unit, ROS and end-to-end tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(SHARING)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SHARING))
 
 test-slow: $(STAMP)  ## the tests that take longer
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n auto --dist loadfile $(SHARING)
+	$(BIN)/python -m pytest -m slow $(addprefix --ignore=,$(SHARING))
 
 clean:  ## remove the environment and what the checks left
 	rm -rf $(VENV) build install log *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
