@@ -10,7 +10,7 @@ def answer(logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> 
     """The ids, and how sure the network is.
 
     Args:
-        logits: float32 (1, C, h, w); is overwritten.
+        logits: float32 (1, C, h, w); overwritten where they have that size already.
         size: height and width of the answer; logits are resized bilinearly.
         confidence: whether the second map is wanted.
 

@@ -61,7 +61,7 @@ class CompiledEngine(Engine):
         maps, logits = self.outputs(images)
         if tuple(maps.shape[-2:]) == size:
             return maps[0, : 1 + self._options.confidence].clone()
-        return answer(logits.clone(), size, confidence=self._options.confidence)
+        return answer(logits, size, confidence=self._options.confidence)
 
     def outputs(self, images: dict[Modality, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps and logits at the images' size, valid until the next call; see :class:`RouteGraph`."""
