@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
-from csk_ros.inference.postprocess import answer
+from csk_ros.inference.postprocess import answer, maps_of
 from csk_ros.inference.preprocess import count_percentiles, to_levels, upload
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -196,11 +196,17 @@ def test_views_and_read_only_images_are_taken_and_left_alone(segmenter):
     assert np.array_equal(result.confidence, expected.confidence)
 
 
-def test_confidence_of_known_logits():
-    logits = torch.log(torch.tensor([[0.2, 0.6], [0.7, 0.25], [0.1, 0.15]]))[None, :, None] + 80
-    ids, confidence = answer(logits, (1, 2), confidence=True)
-    assert ids.tolist() == [[1, 0]]
-    assert confidence.tolist() == [[round(255 * 0.7), round(255 * 0.6)]]
+@pytest.mark.parametrize("form", ["for torch", "for compilers"])
+def test_ids_and_confidence_of_known_logits(form):
+    probabilities = torch.tensor([[0.2, 0.6, 0.4], [0.7, 0.25, 0.2], [0.1, 0.15, 0.4]])
+    logits = torch.log(probabilities)[None, :, None] + 80
+    ids, confidence = (
+        answer(logits, (1, 3), confidence=True)
+        if form == "for torch"
+        else maps_of(logits, confidence=True)[0]
+    )
+    assert ids.tolist() == [[1, 0, 0]]  # of equal ones the first
+    assert confidence.tolist() == [[round(255 * 0.7), round(255 * 0.6), round(255 * 0.4)]]
 
 
 def test_warm_up_runs_every_route(checkpoint):
