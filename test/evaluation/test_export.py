@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from csk_ros.data import open_samples
 from csk_ros.data.sample import Sample
 from csk_ros.evaluation import export as export_module
 from csk_ros.evaluation.export import ExportError, ExportSettings, export, format_checks
-from csk_ros.evaluation.export_check import camera_images
+from csk_ros.evaluation.export_check import Check, camera_images
 from csk_ros.inference import EngineError, Segmenter, SegmenterError
 from csk_ros.inference.exported import FORMATS, run_exported
 from csk_ros.labels import MFNET
@@ -160,6 +161,14 @@ def test_a_model_that_answers_otherwise_is_refused_and_leaves_nothing(thermal, s
     with pytest.raises(ExportError, match=r"IR_ONLY loses .* points of mIoU against torch, and -100 may"):
         export(settings(thermal, least_agreement=0.0, most_miou_loss=-100.0), scenes, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("loss", "refused"), [(0.012, True), (0.008, False), (-0.1, False)])
+def test_a_model_that_scores_worse_is_refused_whatever_it_agrees_in(loss, refused, tmp_path):
+    check = Check(5, 0.999, 0.999, None, 0.6 - loss, 0.6, 10.0, 20.0)
+    settings = ExportSettings(tmp_path, most_miou_loss=1.0)
+    with pytest.raises(ExportError, match=r"IR_ONLY loses 1\.20 points") if refused else nullcontext():
+        export_module._refuse(Route.IR_ONLY, check, settings)
 
 
 def test_without_labels_only_agreement_counts(thermal, scenes, tmp_path):

@@ -93,6 +93,11 @@ def test_a_slow_node_is_given_time_to_work_off_its_queue(tmp_path, monkeypatch):
     late.join()
 
 
+def test_what_a_node_says_before_and_after_it_was_measured_does_not_count(tmp_path):
+    (tmp_path / "around").write_text("10 1.0\n20 2.0\n29 3.5\n30 4.0\n31")
+    assert Heard(tmp_path).around(20, 30) == [2.0, 3.5]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("echo")
 def test_nodes_take_turns_and_leave_nothing_behind(tmp_path, monkeypatch):
@@ -167,12 +172,15 @@ def made_turns(monkeypatch):
 
 def test_figures_are_medians_over_turns_and_ratios_those_of_the_same_turn(made_turns):
     usual = [_turn(USUAL, p50_ms=ms, received=18) for ms in (40.0, 90.0, 60.0)]
-    ours = [_turn(OURS, p50_ms=ms, max_ms=2 * ms, fused=1.0) for ms in (20.0, 15.0, 30.0)]
+    ours = [
+        _turn(OURS, p50_ms=ms, max_ms=2 * ms, fused=1.0, around_p95_ms=ms / 10) for ms in (20.0, 15.0, 30.0)
+    ]
     result = made_turns([one for pair in zip(usual, ours, strict=True) for one in pair], turns=3)
     plain, row = result.rows
     assert (plain.p50_ms, plain.sent, plain.received, plain.loss) == (60, 60, 54, pytest.approx(0.1))
     assert (row.p50_ms, row.max_ms, row.ratios["p50_ms"], row.ratios["cpu_percent"]) == (20, 60, 2, 1)
     assert (plain.fused, row.fused, plain.ratios["p50_ms"]) == (None, 1, 1)
+    assert (plain.around_p95_ms, row.around_p95_ms) == (None, 2)
 
 
 def test_an_interrupt_keeps_turns_that_all_nodes_had(made_turns):
