@@ -175,7 +175,7 @@ def test_each_variant_has_its_own_number_of_torch_threads(checkpoint):
 def test_what_cannot_run_is_left_out_with_its_reason(checkpoint):
     _, left_out = load_variants(checkpoint, [SIZE], engines=("torch",))
     assert left_out == [
-        f"torch {name}: this cpu does not compute in {name}: use precision float32"
+        f"torch {name}: this CPU does not compute in {name}: use precision float32"
         for name in ("float16", "bfloat16")
     ]
 
@@ -186,7 +186,7 @@ def test_what_cannot_run_is_left_out_with_its_reason(checkpoint):
         ({"engines": ("steam",)}, "engine 'steam' is not available: use some of openvino, torch"),
         (
             {"precisions": ("float32", "float16")},
-            "float16 cannot run here: .*this cpu does not compute in float16",
+            "float16 cannot run here: .*this CPU does not compute in float16",
         ),
         (
             {"precisions": ("float32", "float8")},
