@@ -90,6 +90,7 @@ def test_a_file_takes_camera_bytes_and_gives_what_the_segmenter_gives(thermal, s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_every_route_in_both_formats(both, scenes, tmp_path, to):
     checks = export(settings(both, to=to), scenes, tmp_path / "out")
@@ -110,6 +111,7 @@ def test_a_dynamic_model_takes_another_size(both, scenes, tmp_path, to):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("to", "precision", "more"),
     [
@@ -121,7 +123,7 @@ def test_a_dynamic_model_takes_another_size(both, scenes, tmp_path, to):
 def test_precisions_sizes_and_depths(both, scenes, tmp_path, to, precision, more):
     chosen = settings(both, to=to, precision=precision, routes=(Route.FUSED,), **more)
     check = export(chosen, scenes, tmp_path / "out")[Route.FUSED]
-    assert check.agreement > (0.6 if precision == "int8" else 0.99)
+    assert check.agreement > 0.99
     assert (check.confidence_error is None) == (not chosen.confidence)
 
 
@@ -134,6 +136,7 @@ def test_without_calibration_int8_says_how_to_make_it(thermal):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_int8_is_kept_for_the_node(tmp_path, scenes):
     pytest.importorskip("nncf")
     thermal = _save(tmp_path / "own" / "thermal.safetensors", name="single", modality="ir")

@@ -34,9 +34,9 @@ COMPILED = [
 ]
 
 
-# ONNX takes torch some ten seconds to write
+# ONNX takes torch some ten seconds to write, several times that on a busy machine
 SLOW_WITH_ONNX = [
-    pytest.param(*param.values, marks=[*param.marks, pytest.mark.slow])
+    pytest.param(*param.values, marks=[*param.marks, pytest.mark.slow, pytest.mark.timeout(400)])
     if param.values == ("onnxruntime",)
     else param
     for param in COMPILED
@@ -102,12 +102,14 @@ def test_logits_are_torchs(name, arguments, make_checkpoint):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("size", [(61, 83), (33, 64)])
 def test_logits_are_torchs_at_odd_sizes(name, checkpoint, size):
     _agree(checkpoint, build_engine(name, checkpoint, CPU), Route.FUSED, size)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("network", ["early", "late"])
 def test_logits_of_the_baselines_are_torchs(name, network, make_checkpoint):
     checkpoint = make_checkpoint(network)
