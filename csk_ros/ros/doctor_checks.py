@@ -25,6 +25,7 @@ DEFAULT_SEGMENT = 512 * 1024
 
 WHAT_TAKES_THE_CPU = "ps -eo pcpu,pid,comm --sort=-pcpu | head -5"
 
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 _PARAMETERS_FILE = "python3 -c 'from csk_ros.share import *; print(share_path(\"config/segment.yaml\"))'"
 _LEAST_SHM = 64_000_000
 _ARRIVED_SHARE = 0.95
@@ -210,6 +211,11 @@ def _lossy(facts: Facts, result: str, sizes: dict[str, int]) -> Finding:
     machine, hit = facts.machine, large_best_effort(facts)
     level = ERROR if hit else WARN
     other = facts.ros.rmw if facts.ros and "fastrtps" not in facts.ros.rmw else ""
+    if machine.udp_only and not other and machine.environment.get(_RANGE) == "LOCALHOST":
+        message = (
+            f"{result}: with {_RANGE}=LOCALHOST, ROS adds small transports of its own to {machine.profile}"
+        )
+        return Finding(level, "transport.lossy", message, f"unset {_RANGE}", "or use fastdds.xml", sizes)
     if over := other or (f"UDP alone ({machine.profile})" if machine.udp_only else ""):
         cure, note = "sudo sysctl -w net.core.rmem_max=67108864", "for larger receive buffers"
         return Finding(level, "transport.lossy", f"{result} over {over}", cure, note, sizes)

@@ -302,6 +302,18 @@ def test_a_small_shared_memory_folder_is_a_warning():
     assert "--shm-size" in finding.note
 
 
+def test_discovery_on_this_machine_only_spoils_a_profile_of_udp_alone():
+    machine = dataclasses.replace(
+        MACHINE,
+        profile="/p/udp.xml",
+        udp_only=True,
+        environment={"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+    )
+    (finding,) = check_transport(Facts(machine, transport=Transport(921_600, sent=30, arrived=9)))
+    assert finding.cure == "unset ROS_AUTOMATIC_DISCOVERY_RANGE"
+    assert "/p/udp.xml" in finding.message
+
+
 @pytest.mark.parametrize(
     ("changes", "over"),
     [

@@ -26,7 +26,7 @@ from csk_ros.ros.refusal_log import EVERY_S
 
 BATCH = 500
 DEEP = QoSProfile(depth=2 * BATCH, reliability=ReliabilityPolicy.RELIABLE)
-MOST_GROWTH = 0.03
+MOST_GROWTH = 0.05
 """Of the memory after the first half of the messages, in which the middleware's queues fill up."""
 
 
