@@ -59,7 +59,7 @@ def run(arguments: Namespace) -> None:
     from csk_ros.evaluation.output import evaluate_files
     from csk_ros.evaluation.run import EvaluationSettings
 
-    height, width = parse_size(arguments.size) if arguments.size else (None, None)
+    height, width = (None, None) if arguments.size is None else parse_size(arguments.size)
     settings = EvaluationSettings(
         engine=arguments.engine,
         device=arguments.device,
