@@ -1,6 +1,7 @@
-"""Arg-max and confidence in two forms, eager and compiled: over channels, and class after class.
+"""Resizing, arg-max and confidence in three forms, eager and compiled.
 
-Logits of 1/4 of the size are resized, as at the end of a route's graph; one thread; medians of rounds.
+Over channels; class after class; and that with the resizing as a convolution. Logits of 1/4 of the size, as a
+network gives them; one thread; medians of rounds.
 
 Usage: python benchmarks/postprocess.py [--height 480] [--width 640] [--rounds 50]
 """
@@ -15,11 +16,10 @@ from typing import TYPE_CHECKING
 import onnxruntime
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from csk_ros.inference.engines.openvino_engine import openvino_core, trace_openvino
 from csk_ros.inference.onnx_file import write_onnx
-from csk_ros.inference.postprocess import answer, maps_of
+from csk_ros.inference.postprocess import AnswerGraph, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +27,23 @@ if TYPE_CHECKING:
 _CLASSES, _STRIDE, _THREADS = 9, 4, 1
 
 
-class _Tail(nn.Module):
-    def __init__(self, size: tuple[int, int], *, over_channels: bool) -> None:
+class _OverChannels(nn.Module):
+    def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
-        self._size, self._over_channels = size, over_channels
+        self._size = size
 
     def forward(self, logits: Tensor) -> Tensor:
-        logits = functional.interpolate(logits, size=self._size, mode="bilinear", align_corners=False)
-        if self._over_channels:
-            return answer(logits, self._size, confidence=True)
-        return maps_of(logits, confidence=True)
+        return answer(logits, self._size, confidence=True)
+
+
+class _ClassAfterClass(nn.Module):
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self._size = size
+        self._answer = AnswerGraph(None, confidence=True)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self._answer(logits, self._size)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 def main() -> None:
@@ -49,10 +56,15 @@ def main() -> None:
     size = arguments.height, arguments.width
     torch.set_num_threads(_THREADS)
     logits = torch.randn(1, _CLASSES, size[0] // _STRIDE, size[1] // _STRIDE)
+    forms = {
+        "over channels": _OverChannels(size),
+        "class after class": _ClassAfterClass(size),
+        "as a convolution": AnswerGraph(size, confidence=True),
+    }
     runs = {
         (runtime, form): run
-        for form, over_channels in (("over channels", True), ("class after class", False))
-        for runtime, run in _runs(_Tail(size, over_channels=over_channels).eval(), logits).items()
+        for form, module in forms.items()
+        for runtime, run in _runs(module.eval(), logits).items()
     }
     times: dict[tuple[str, str], list[float]] = {name: [] for name in runs}
     for _ in range(arguments.rounds):
@@ -64,7 +76,7 @@ def main() -> None:
         print(f"{runtime:12} {form:18} {median(each):6.1f} ms")
 
 
-def _runs(tail: _Tail, logits: Tensor) -> dict[str, Callable[[], object]]:
+def _runs(tail: nn.Module, logits: Tensor) -> dict[str, Callable[[], object]]:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = _THREADS
     content = write_onnx(tail, (logits,), ("maps",), inputs=("logits",))

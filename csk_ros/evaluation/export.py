@@ -224,8 +224,7 @@ def _keep_for_the_node(
             [levels(image, size, cpu).float().numpy() for image in camera_images(s, route, settings.shape)]
             for s in calibration
         ]
-        model = engine.convert(route, size, "int8")
-        calibrated = quantize(model, frames)
+        calibrated = quantize(engine.convert(route, size), frames)
         key = engine.key(route, size, "int8")
         cache.discard(key)
         if cache.put(key, partial(save_openvino, calibrated)) is None:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from csk_ros.inference.graph import LEVELS, RouteGraph
-from csk_ros.inference.postprocess import maps_of
 from csk_ros.inference.preprocess import PERCENTILES, resize_image
 from csk_ros.modality import Modality
 from csk_ros.network.base import CHANNELS
+
+if TYPE_CHECKING:
+    from csk_ros.inference.postprocess import AnswerGraph
 
 
 class CameraGraph(nn.Module):
     """Everything that the Segmenter does to a frame: scale, resize, normalise, segment, resize back.
 
     Args:
-        graph: the route; its confidence is an output if it has one.
-        size: height and width that the network works at; None for the anchor's, which is IR if it is given.
+        graph: the route.
+        answer: gives the answer of the anchor's size, which is IR if it is given.
+        size: height and width that the network works at; None for the anchor's.
         ir_bits: 8 or 16, of a thermal pixel.
     """
 
-    def __init__(self, graph: RouteGraph, size: tuple[int, int] | None, *, ir_bits: int) -> None:
+    def __init__(
+        self, graph: RouteGraph, answer: AnswerGraph, size: tuple[int, int] | None, *, ir_bits: int
+    ) -> None:
         super().__init__()
         self.route_graph = graph
+        self.answer = answer
         self._size = size
         self._ir_bits = ir_bits
 
@@ -39,18 +46,13 @@ class CameraGraph(nn.Module):
         """
         height, width = images[-1].shape[:2]  # IR comes last
         size = self._size or (height, width)
-        logits = self.route_graph.logits(
+        logits = self.route_graph(
             *(
                 self._levels(modality, image, size)
                 for modality, image in zip(self.route_graph.route.modalities, images, strict=True)
             )
         )
-        if size != (height, width):
-            logits = functional.interpolate(
-                logits, size=(height, width), mode="bilinear", align_corners=False
-            )
-        maps = maps_of(logits, confidence=self.route_graph.confidence)
-        return tuple(maps[0, index] for index in range(maps.shape[1]))
+        return tuple(self.answer(logits, (height, width)))
 
     def examples(self, sizes: dict[Modality, tuple[int, int]]) -> tuple[Tensor, ...]:
         """Black camera images of the given heights and widths, to export with."""

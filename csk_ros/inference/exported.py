@@ -14,6 +14,7 @@ from csk_ros.inference.camera_graph import CameraGraph
 from csk_ros.inference.engines.openvino_engine import import_openvino, openvino_core, trace_openvino
 from csk_ros.inference.graph import RouteGraph
 from csk_ros.inference.onnx_file import write_onnx
+from csk_ros.inference.postprocess import AnswerGraph
 from csk_ros.inference.quantize import quantize
 from csk_ros.modality import Modality
 from csk_ros.network import fold_batch_norms
@@ -158,5 +159,7 @@ def _camera_graph(
     network = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
     if half:
         network = network.half()
-    graph = RouteGraph(checkpoint, network, route, confidence=shape.confidence)
-    return CameraGraph(graph, shape.working, ir_bits=shape.ir_bits).eval()
+    graph = RouteGraph(checkpoint, network, route)
+    anchor = shape.sizes[route.modalities[-1]]  # IR comes last
+    answer = AnswerGraph(None if shape.dynamic else anchor, confidence=shape.confidence)
+    return CameraGraph(graph, answer, shape.working, ir_bits=shape.ir_bits).eval()

@@ -1,4 +1,4 @@
-"""One route from image levels to label maps as one torch module, which engines run or compile."""
+"""One route from image levels to logits as one torch module, which engines run or compile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from csk_ros.inference.postprocess import maps_of
 from csk_ros.network.base import CHANNELS
 
 if TYPE_CHECKING:
@@ -19,48 +18,37 @@ LEVELS = 255
 
 
 class RouteGraph(nn.Module):
-    """Normalisation, network, arg-max and confidence of one route.
+    """Normalisation and network of one route.
 
     Args:
-        checkpoint: whose normalisation and classes.
+        checkpoint: whose normalisation.
         network: what to run in place of the checkpoint's own, folded say.
         route: its inputs are the images of ``route.modalities``, in this order.
-        confidence: whether the maps hold the confidence.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, network: SegmentationNetwork, route: Route, *, confidence: bool
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, network: SegmentationNetwork, route: Route) -> None:
         super().__init__()
         self.network = network
         self.route = route
-        self.confidence = confidence
         for modality in route.modalities:
             mean, std = _in_levels(checkpoint.normalisation[modality])
             self.register_buffer(f"{modality.value}_mean", mean, persistent=False)
             self.register_buffer(f"{modality.value}_std", std, persistent=False)
 
-    def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment.
+    def forward(self, *images: Tensor) -> Tensor:
+        """Logits of the images.
 
         Args:
             images: levels 0 to 255 of one H and W, uint8 or float32: EO (1, H, W, 3), IR (1, H, W, 1).
 
         Returns:
-            uint8 maps (1, 1 or 2, H, W): ids, and ``round(255 * greatest softmax probability)``; and float32
-            logits (1, C, H, W).
+            float32 (1, C, h, w), of the resolution that the network makes them in.
         """
-        logits = self.logits(*images)
-        return maps_of(logits, confidence=self.confidence), logits
-
-    def logits(self, *images: Tensor) -> Tensor:
-        """The logits alone, for the same images."""
         inputs = {
             modality.value: self._normalised(modality, image)
             for modality, image in zip(self.route.modalities, images, strict=True)
         }
-        logits: Tensor = self.network(**inputs)
-        return logits.float()
+        return self.network.forward_coarse(**inputs).float()
 
     def examples(self, size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Black images of a height and width, to trace with."""

@@ -1,12 +1,13 @@
-"""Logits to label ids and confidence, on the device: for torch, and for what compilers make of it."""
+"""Coarse logits to label ids and confidence, on the device: for torch, and for what compilers make of it."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 
-def answer(logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> torch.Tensor:
+def answer(logits: Tensor, size: tuple[int, int], *, confidence: bool) -> Tensor:
     """The ids, and how sure the network is.
 
     Args:
@@ -17,9 +18,7 @@ def answer(logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> 
     Returns:
         uint8 (1 or 2, H, W): ids, and ``round(255 * greatest softmax probability)``.
     """
-    if tuple(logits.shape[-2:]) != size:
-        logits = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    top, ids = logits.max(dim=1, keepdim=True)
+    top, ids = (logits := _resize(logits, size)).max(dim=1, keepdim=True)
     maps = [ids.to(torch.uint8)]
     if confidence:
         # the greatest probability is exp(top - top) / sum exp(logits - top)
@@ -28,27 +27,77 @@ def answer(logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> 
     return torch.cat(maps, dim=1)[0]
 
 
-def maps_of(logits: torch.Tensor, *, confidence: bool) -> torch.Tensor:
-    """As :func:`answer`, class after class, for graphs that are compiled.
+class AnswerGraph(nn.Module):
+    """As :func:`answer`, for graphs that are compiled: class after class, and resized as a convolution.
 
-    Compilers make fewer passes of it than of an arg-max and a sum over channels
-    (``benchmarks/postprocess.py``); torch makes more.
+    Compilers make fewer passes of the first than of an arg-max and a sum over channels, and where the answer
+    is a whole multiple of the logits their resizing is several times as slow as the convolution that is the
+    same (``benchmarks/postprocess.py``). Torch is the other way round.
 
     Args:
-        logits: float32 (1, C, H, W).
+        size: height and width of the answer; None for what the logits are resized to at run time, which
+            compilers then do themselves.
         confidence: whether the second map is wanted.
-
-    Returns:
-        uint8 (1, 1 or 2, H, W).
     """
-    classes = [logits[:, index : index + 1] for index in range(logits.shape[1])]
-    top, ids = classes[0], torch.zeros_like(classes[0])
-    for index, rival in enumerate(classes[1:], start=1):
-        ids = torch.where(rival > top, float(index), ids)
-        top = torch.maximum(top, rival)
-    maps = [ids.to(torch.uint8)]
-    if confidence:
-        # the greatest probability is exp(top - top) / sum exp(logits - top)
-        total = sum(((each - top).exp() for each in classes), start=torch.zeros_like(top))
-        maps.append(torch.round(255 / total).to(torch.uint8))
-    return torch.cat(maps, dim=1)
+
+    def __init__(self, size: tuple[int, int] | None, *, confidence: bool) -> None:
+        super().__init__()
+        self.confidence = confidence
+        self._size = size
+
+    def forward(self, logits: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Answer.
+
+        Args:
+            logits: float32 (1, C, h, w).
+            size: height and width of the answer, where the class was given none.
+
+        Returns:
+            uint8 (1 or 2, H, W), see :func:`answer`.
+        """
+        size = self._size or size
+        assert size is not None  # noqa: S101 (for the type checker)
+        factor = None if self._size is None else _factor(logits, self._size)
+        if factor is None:
+            return torch.cat(self._maps(_planes(_resize(logits, size))))[:, 0]
+        return functional.pixel_shuffle(torch.cat(self._maps(_phases(logits, factor))), factor)[:, 0]
+
+    def _maps(self, classes: list[Tensor]) -> list[Tensor]:
+        top, ids = classes[0], torch.zeros_like(classes[0])
+        for index, rival in enumerate(classes[1:], start=1):
+            ids = torch.where(rival > top, float(index), ids)
+            top = torch.maximum(top, rival)
+        maps = [ids.to(torch.uint8)]
+        if self.confidence:
+            total = sum(((each - top).exp() for each in classes), start=torch.zeros_like(top))
+            maps.append(torch.round(255 / total).to(torch.uint8))
+        return maps
+
+
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def _planes(logits: Tensor) -> list[Tensor]:
+    return [logits[:, index : index + 1] for index in range(logits.shape[1])]
+
+
+def _factor(logits: Tensor, size: tuple[int, int]) -> int | None:
+    """How many times the logits' height and width the answer's are, if the same whole number above 1."""
+    height, width = (int(side) for side in logits.shape[-2:])  # a trace has tensors there
+    factor = size[0] // height
+    return factor if factor > 1 and (factor * height, factor * width) == size else None
+
+
+def _phases(logits: Tensor, factor: int) -> list[Tensor]:
+    """Each class resized bilinearly, (1, factor * factor, h, w): what a pixel becomes is in its channels."""
+    classes, height, width = (int(side) for side in logits.shape[1:])
+    padded = functional.pad(logits, (1, 1, 1, 1), mode="replicate")
+    planes = padded.reshape(classes, 1, height + 2, width + 2)  # so that each lies in one piece
+    offsets = (torch.arange(factor) + 0.5) / factor - 0.5
+    # of the pixel before, the pixel itself and the one after
+    shares = torch.stack([(-offsets).clamp(min=0), 1 - offsets.abs(), offsets.clamp(min=0)], dim=1)
+    kernels = torch.einsum("ai,bj->abij", shares, shares).reshape(-1, 1, 3, 3).to(logits)
+    return [functional.conv2d(planes[index : index + 1], kernels) for index in range(classes)]

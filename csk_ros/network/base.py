@@ -95,6 +95,10 @@ class SegmentationNetwork(nn.Module, ABC):
         images = self._check(eo, ir)
         return resize(self._forward_route(images), _size(images))
 
+    def forward_coarse(self, *, eo: Tensor | None = None, ir: Tensor | None = None) -> Tensor:
+        """As :meth:`forward`, but (N, num_classes, h, w), of the resolution that the network itself has."""
+        return self._forward_route(self._check(eo, ir))
+
     def forward_heads(self, *, eo: Tensor | None = None, ir: Tensor | None = None) -> NetworkOutput:
         """Logits of every head that the inputs allow, and features; arguments as in :meth:`forward`."""
         images = self._check(eo, ir)

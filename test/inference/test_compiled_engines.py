@@ -68,9 +68,9 @@ def _agree(checkpoint, engine, route, size):
     for kind in ("noise", "scene"):
         images = _images(route, size, kind)
         expected = TorchEngine(checkpoint, CPU).logits(images)
-        maps, got = engine.outputs(images)
+        got = engine.logits(images).clone()
         assert got.dtype == torch.float32
-        assert got.shape == expected.shape == (1, 9, *size)
+        assert got.shape == expected.shape
         scale = (expected - expected.mean(dim=(2, 3), keepdim=True)).abs().max()
         assert (got - expected).abs().max() < 1e-3 * scale
         # the classes of an untrained network differ by less than its pixels do: take each one's mean away
@@ -78,9 +78,11 @@ def _agree(checkpoint, engine, route, size):
         ids, wanted = (x.argmax(dim=1) for x in centred)
         assert len(wanted.unique()) > 2
         assert (ids == wanted).float().mean() > 0.999
-        ids, confidence = answer(got.clone(), size, confidence=True)
-        assert torch.equal(maps[0, 0], ids)
-        assert (maps[0, 1].int() - confidence).abs().max() <= 1
+        for asked in (size, (2 * size[0], size[1])):
+            ids, confidence = answer(got.clone(), asked, confidence=True)
+            maps = engine.maps(images, asked)
+            assert (maps[0] == ids).float().mean() > 0.999
+            assert (maps[1].int() - confidence).abs().max() <= 1
 
 
 @pytest.mark.parametrize("name", SLOW_WITH_ONNX)
@@ -118,7 +120,9 @@ def test_logits_of_the_baselines_are_torchs(name, network, make_checkpoint):
 
 def test_a_switch_compiles_nothing_and_few_sizes_are_kept(name, checkpoint, monkeypatch):
     compiled = []
-    monkeypatch.setattr(ENGINES[name], "_compile", lambda _, *key: compiled.append(key) or _answer)
+    monkeypatch.setattr(ENGINES[name], "_compile", lambda _, *key: compiled.append(key) or _logits)
+    answers = []
+    monkeypatch.setattr(ENGINES[name], "_compile_answer", lambda _, *key: answers.append(key) or _maps)
     said = []
     engine = build_engine(name, checkpoint, CPU, options=EngineOptions(report=said.append))
 
@@ -140,11 +144,27 @@ def test_a_switch_compiles_nothing_and_few_sizes_are_kept(name, checkpoint, monk
     assert compiled.count((Route.FUSED, (32, 33))) == 1  # used all along
     run(Route.IR_ONLY, (32, 32))
     assert (Route.IR_ONLY, (32, 32)) in compiled
+    assert answers == [((1, 9, 4, 4), (4, 4))]
 
 
-def _answer(_):
-    """Maps and logits of zeros."""
-    return torch.zeros(1, 2, 4, 4, dtype=torch.uint8), torch.zeros(1, 9, 4, 4)
+def test_an_answer_of_another_size_takes_no_other_network(name, checkpoint, monkeypatch):
+    compiled, answers = [], []
+    monkeypatch.setattr(ENGINES[name], "_compile", lambda _, *key: compiled.append(key) or _logits)
+    monkeypatch.setattr(ENGINES[name], "_compile_answer", lambda _, *key: answers.append(key) or _maps)
+    engine = build_engine(name, checkpoint, CPU)
+    first = [(8, width) for width in range(4, 4 + KEPT_SIZES)]
+    for size in [*first, *first, (9, 9), first[0]]:
+        engine.maps(_images(Route.FUSED, (32, 32), "noise"), size)
+    assert len(compiled) == len(Route)
+    assert [size for _, size in answers] == [*first, (9, 9), first[0]]  # few are kept
+
+
+def _logits(_):
+    return torch.zeros(1, 9, 4, 4)
+
+
+def _maps(_):
+    return torch.zeros(2, 4, 4, dtype=torch.uint8)
 
 
 def _ir(height=48, width=64):
@@ -203,7 +223,7 @@ def made(monkeypatch):
         original = getattr(owner, function)
         monkeypatch.setattr(owner, function, lambda *given: models.append(1) or original(*given))
 
-    spy(openvino_engine.OpenVINOEngine, "convert")
+    spy(openvino_engine, "trace_openvino")
     spy(onnxruntime_engine, "write_onnx")
     monkeypatch.setattr(openvino_engine, "_KEPT_CONVERSIONS", 0)
     openvino_engine._conversions.clear()
@@ -218,15 +238,15 @@ def test_the_next_start_takes_its_models_from_the_disk(name, file, made, tmp_pat
         return Segmenter.from_checkpoint(own, name, "cpu", **more).segment(ir=_ir())
 
     first = run()
-    assert len(made) == 1
+    assert len(made) == 2  # the network and the answer
     second = run()
-    assert len(made) == 1
+    assert len(made) == 2
     assert np.array_equal(first.labels, second.labels)
     assert np.array_equal(first.confidence, second.confidence)
     run(confidence=False)
-    assert len(made) == 2  # another graph is another model
+    assert len(made) == 3  # another answer of the same network
     run(cache=False)
-    assert len(made) == 3
+    assert len(made) == 5
 
 
 @pytest.mark.parametrize("name", SLOW_WITH_ONNX)
@@ -237,6 +257,6 @@ def test_half_a_model_on_the_disk_is_made_again(name, file, made, tmp_path):
         model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
     second = Segmenter.from_checkpoint(own, name, "cpu").segment(ir=_ir())
     assert np.array_equal(first.labels, second.labels)
-    assert len(made) == 2
+    assert len(made) == 4
     Segmenter.from_checkpoint(own, name, "cpu").segment(ir=_ir())
-    assert len(made) == 2
+    assert len(made) == 4

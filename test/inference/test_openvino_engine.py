@@ -36,7 +36,7 @@ def _images(size, seed=0):
 def test_precision_and_threads_do_not_depend_on_the_machine(make_checkpoint):
     torch.set_num_threads(2)
     engine = OpenVINOEngine(make_checkpoint("single", modality="ir"), CPU)
-    engine.outputs(_images((32, 32)))
+    engine.logits(_images((32, 32)))
     compiled = engine._models[32, 32][Route.IR_ONLY]._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
@@ -62,13 +62,13 @@ def test_an_engine_built_anew_traces_only_what_is_new(make_checkpoint, monkeypat
     traced, trace = [], torch.jit.trace
     monkeypatch.setattr(torch.jit, "trace", lambda *args, **more: traced.append(1) or trace(*args, **more))
     checkpoint, images = make_checkpoint("single", modality="ir"), _images((48, 32))
-    first = OpenVINOEngine(checkpoint, CPU).outputs(images)[1].clone()
+    first = OpenVINOEngine(checkpoint, CPU).logits(images).clone()
     assert len(traced) == 1
-    assert torch.equal(OpenVINOEngine(checkpoint, CPU).outputs(images)[1], first)
+    assert torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
     assert len(traced) == 1
     with torch.no_grad():
         next(checkpoint.network.parameters()).mul_(2)
-    assert not torch.equal(OpenVINOEngine(checkpoint, CPU).outputs(images)[1], first)
+    assert not torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
     assert len(traced) == 2
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_converted_is_one_line():
         num_classes = 9
         architecture: ClassVar = {"name": "odd", "arguments": {}}
 
-        def forward(self, *, ir):
+        def forward_coarse(self, *, ir):
             return torch.linalg.eigvals(ir).real
 
     odd = Odd()

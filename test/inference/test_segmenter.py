@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
-from csk_ros.inference.postprocess import answer, maps_of
+from csk_ros.inference.postprocess import AnswerGraph, answer
 from csk_ros.inference.preprocess import count_percentiles, to_levels, upload
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -203,10 +203,28 @@ def test_ids_and_confidence_of_known_logits(form):
     ids, confidence = (
         answer(logits, (1, 3), confidence=True)
         if form == "for torch"
-        else maps_of(logits, confidence=True)[0]
+        else AnswerGraph((1, 3), confidence=True)(logits)
     )
     assert ids.tolist() == [[1, 0, 0]]  # of equal ones the first
     assert confidence.tolist() == [[round(255 * 0.7), round(255 * 0.6), round(255 * 0.4)]]
+
+
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    factor=st.integers(1, 5),
+    more=st.tuples(st.integers(-1, 1), st.integers(-1, 1)),
+    confidence=st.booleans(),
+)
+def test_both_forms_resize_alike(shape, factor, more, confidence):
+    logits = 3 * torch.randn(1, 5, *shape, generator=torch.manual_seed(sum(shape)))
+    size = tuple(max(factor * side + extra, 1) for side, extra in zip(shape, more, strict=True))
+    expected = answer(logits.clone(), size, confidence=confidence)
+    for graph in (AnswerGraph(size, confidence=confidence), AnswerGraph(None, confidence=confidence)):
+        got = graph(logits, size)
+        assert (got.dtype, got.shape) == (torch.uint8, (1 + confidence, *size))
+        # resized the other way a logit differs by its rounding, so only ties may fall otherwise
+        assert (got[0] == expected[0]).float().mean() > 0.9
+        assert (got.int() - expected)[1:].abs().max() <= 1 if confidence else True
 
 
 def test_warm_up_runs_every_route(checkpoint):

@@ -17,9 +17,10 @@ import csk_ros
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
+from csk_ros.inference.postprocess import AnswerGraph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -32,7 +33,7 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 MODEL_FILE = "model.xml"
 
-_KEPT_CONVERSIONS = 3 * KEPT_SIZES
+_KEPT_CONVERSIONS = 4 * KEPT_SIZES
 _conversions: OrderedDict[str, Any] = OrderedDict()
 """Models by key, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
 
@@ -83,14 +84,33 @@ class OpenVINOEngine(CompiledEngine):
         }
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
-        int8 = self._calibrated(route, size) if self._options.precision == "int8" else None
+        what = f"{route.value} at {size[0]}x{size[1]}"
+        if self._options.precision == "int8":
+            return self._request(what, lambda: self._calibrated(route, size))
+        # bfloat16 is made of float32 when it is compiled
+        key = self.key(route, size, "float32")
+        return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)))
+
+    def _compile_answer(self, shape: tuple[int, ...], size: tuple[int, int]) -> Model:
+        key = {
+            "engine": self.name,
+            "versions": self._versions,
+            "answer": [shape, size],
+            "confidence": self._options.confidence,
+        }
+        graph = AnswerGraph(size, confidence=self._options.confidence)
+        return self._request(
+            f"the answer at {size[0]}x{size[1]}",
+            lambda: self._converted(key, lambda: trace_openvino(graph, (torch.zeros(shape),))),
+        )
+
+    def _request(self, what: str, make: Callable[[], Any]) -> _Request:
         failures = self._openvino.frontend
         try:
-            model = int8 or self._converted(route, size)
-            compiled = self._core.compile_model(model, "CPU", self._settings)
+            compiled = self._core.compile_model(make(), "CPU", self._settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
             raise EngineError(
-                f"openvino {self._openvino.__version__} cannot compile {route.value} at {size[0]}x{size[1]}: "
+                f"openvino {self._openvino.__version__} cannot compile {what}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
         return _Request(compiled.create_infer_request())
@@ -99,13 +119,16 @@ class OpenVINOEngine(CompiledEngine):
         """What a model depends on, as :class:`ModelCache` takes it."""
         return {
             "engine": self.name,
-            "versions": [csk_ros.__version__, self._openvino.__version__, torch.__version__],
+            "versions": self._versions,
             "checkpoint": self._fingerprint,
             "route": route.value,
             "size": size,
-            "confidence": self._has_confidence(precision),
             "precision": precision,
         }
+
+    @property
+    def _versions(self) -> list[str]:
+        return [csk_ros.__version__, self._openvino.__version__, torch.__version__]
 
     def _calibrated(self, route: Route, size: tuple[int, int]) -> Any:
         cache = self._options.cache
@@ -119,22 +142,20 @@ class OpenVINOEngine(CompiledEngine):
             )
         return model
 
-    def _converted(self, route: Route, size: tuple[int, int]) -> Any:
-        # bfloat16 is made of float32 when it is compiled
-        key = self.key(route, size, "float32")
+    def _converted(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
         known = json.dumps(key)
-        model = _conversions.get(known) or self._read_or_convert(route, size, key)
+        model = _conversions.get(known) or self._read_or_convert(key, convert)
         _conversions[known] = model
         _conversions.move_to_end(known)
         while len(_conversions) > _KEPT_CONVERSIONS:
             _conversions.popitem(last=False)
         return model
 
-    def _read_or_convert(self, route: Route, size: tuple[int, int], key: dict[str, Any]) -> Any:
+    def _read_or_convert(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
         cache = self._options.cache
         model = cache and self._cached(cache, key)
         if not model:
-            model = self.convert(route, size)
+            model = convert()
             if cache:
                 cache.put(key, lambda folder: save_openvino(model, folder))
         return model
@@ -143,17 +164,10 @@ class OpenVINOEngine(CompiledEngine):
         folder = cache.find(key)
         return folder and self._core.read_model(folder / MODEL_FILE)
 
-    def convert(self, route: Route, size: tuple[int, int], precision: str = "float32") -> Any:
-        """The route as an OpenVINO model, to be calibrated if int8: levels in, maps and logits out.
-
-        Takes seconds.
-        """
-        graph = self._graph(route, confidence=self._has_confidence(precision))
-        examples = graph.examples(size)
-        return trace_openvino(graph, examples)
-
-    def _has_confidence(self, precision: str) -> bool:
-        return precision == "int8" or self._options.confidence  # one calibration serves both
+    def convert(self, route: Route, size: tuple[int, int]) -> Any:
+        """The route as an OpenVINO model, levels in, logits out; takes seconds."""
+        graph = self._graph(route)
+        return trace_openvino(graph, graph.examples(size))
 
 
 class _Request:
@@ -163,25 +177,33 @@ class _Request:
         self._request = request
         count = len(request.model_inputs)
         self._inputs = [request.get_input_tensor(index).data for index in range(count)]
-        self._outputs = [torch.from_numpy(request.get_output_tensor(index).data) for index in range(2)]
+        self._output = torch.from_numpy(request.get_output_tensor().data)
 
-    def __call__(self, images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        for own, image in zip(self._inputs, images, strict=True):
-            own[...] = image.numpy()
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own[...] = given.numpy()
         self._request.infer()
-        maps, logits = self._outputs
-        return maps, logits
+        return self._output
 
 
 def trace_openvino(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
-    """A torch module as an OpenVINO model for inputs of just these shapes; takes seconds."""
+    """A torch module as an OpenVINO model for inputs of just these shapes; takes seconds.
+
+    What depends on the shapes alone is computed here: NNCF leaves a convolution as it is whose filters are
+    no constant.
+    """
     with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
         # A trace holds for this one shape, as it should; torch.export takes far longer.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # it is public
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
         shapes = [list(example.shape) for example in examples]
-        return import_openvino().convert_model(traced, example_input=examples, input=shapes)
+        model = import_openvino().convert_model(traced, example_input=examples, input=shapes)
+    passes = importlib.import_module("openvino.passes")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    return model
 
 
 def save_openvino(model: Any, folder: Path) -> None:

@@ -58,10 +58,7 @@ class TorchEngine(Engine):
         self._dtype = PRECISIONS[options.precision]
         self._confidence = options.confidence
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
-        graphs = {
-            route: RouteGraph(checkpoint, folded, route, confidence=options.confidence)
-            for route in checkpoint.network.routes
-        }
+        graphs = {route: RouteGraph(checkpoint, folded, route) for route in checkpoint.network.routes}
         try:
             self._graphs = {
                 route: graph.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -75,11 +72,11 @@ class TorchEngine(Engine):
         return answer(self.logits(images), size, confidence=self._confidence)
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
-        """Float32 logits (1, C, H, W) of the route that the images make."""
+        """Float32 logits (1, C, h, w) of the route that the images make; see :class:`RouteGraph`."""
         route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
         reduced = self._dtype is not torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=reduced):
-            logits: torch.Tensor = self._graphs[route].logits(*(images[m] for m in route.modalities))
+            logits: torch.Tensor = self._graphs[route](*(images[m] for m in route.modalities))
         return logits
 
 
