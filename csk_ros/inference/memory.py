@@ -24,9 +24,12 @@ def share_one_pool() -> None:
 def release_unused_memory() -> None:
     """Give freed memory back to the operating system and to other processes on the CUDA device.
 
-    Takes tenths of a second.
+    Takes tenths of a second. Whatever is in use afterwards, the modules of torch above all, the garbage
+    collector looks at again only in the next call: its full rounds would stop every thread for 0.1 s.
     """
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch lacks it
         torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries lack it

@@ -30,6 +30,18 @@ def test_what_nobody_uses_is_freed_even_if_it_refers_to_itself():
         gc.enable()
 
 
+def test_what_is_in_use_is_looked_at_by_the_next_call_alone():
+    ring = _Ring()
+    unused = weakref.ref(ring)
+    release_unused_memory()
+    assert len(gc.get_objects()) < 1000  # the collector's rounds have nothing to do
+    del ring
+    gc.collect()
+    assert unused() is not None
+    release_unused_memory()
+    assert unused() is None
+
+
 _GLIBC_ONLY = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="other C libraries have pools of their own"
 )
