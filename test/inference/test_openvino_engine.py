@@ -12,6 +12,7 @@ import torch
 
 from csk_ros.inference import EngineError
 from csk_ros.inference.engines import EngineOptions, build_engine
+from csk_ros.inference.engines.compiled import KEPT_SIZES
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -70,6 +71,27 @@ def test_an_engine_built_anew_traces_only_what_is_new(make_checkpoint, monkeypat
         next(checkpoint.network.parameters()).mul_(2)
     assert not torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
     assert len(traced) == 2
+
+
+@installed
+def test_an_answer_of_another_size_takes_no_other_network(checkpoint, monkeypatch):
+    networks, answers = [], []
+    logits = torch.zeros(1, 9, 4, 4)
+    monkeypatch.setattr(
+        OpenVINOEngine, "_compile", lambda _, *key: networks.append(key) or (lambda _: logits)
+    )
+    compile_answer = OpenVINOEngine._compile_answer
+    monkeypatch.setattr(
+        OpenVINOEngine,
+        "_compile_answer",
+        lambda self, *key: answers.append(key[1]) or compile_answer(self, *key),
+    )
+    engine = OpenVINOEngine(checkpoint, CPU)
+    first = [(8, width) for width in range(4, 4 + KEPT_SIZES)]
+    for size in [*first, *first, (9, 9), first[0]]:
+        assert engine.maps(_images((32, 32)), size).shape == (2, *size)
+    assert len(networks) == len(Route)
+    assert answers == [*first, (9, 9), first[0]]  # few are kept
 
 
 _FREED_ELSEWHERE = """

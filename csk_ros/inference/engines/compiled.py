@@ -12,6 +12,7 @@ import torch
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, Engine, EngineOptions
 from csk_ros.inference.graph import RouteGraph
 from csk_ros.inference.model_cache import fingerprint
+from csk_ros.inference.postprocess import answer
 from csk_ros.modality import Modality, Route
 from csk_ros.network import fold_batch_norms
 
@@ -22,15 +23,14 @@ KEPT_SIZES = 4
 """Sizes whose compiled models are kept, the latest used."""
 
 Model = Callable[[Sequence[torch.Tensor]], torch.Tensor]
-"""The inputs of a graph in; its output, valid until the next call, out."""
+"""Levels in; logits, valid until the next call, out; see :class:`RouteGraph`."""
 
 
 class CompiledEngine(Engine):
     """Models that are compiled when a size is first met.
 
     Compiling takes seconds, so a size is compiled for every route at once: a switch between FUSED and IR_ONLY
-    never compiles. EO alone at a size of its own is compiled alone. What makes the answer of the logits is a
-    small model of its own, for all routes, so that an answer of another size takes no second network.
+    never compiles. EO alone at a size of its own is compiled alone.
 
     Args:
         checkpoint: whose network to run; it is not changed.
@@ -51,7 +51,6 @@ class CompiledEngine(Engine):
         self._folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         self._fingerprint = fingerprint(checkpoint)
         self._models: OrderedDict[tuple[int, int], dict[Route, Model]] = OrderedDict()
-        self._answers: OrderedDict[tuple[tuple[int, ...], tuple[int, int]], Model] = OrderedDict()
 
     def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """Label ids and confidence of the route that the images make; see :class:`Engine`.
@@ -59,8 +58,7 @@ class CompiledEngine(Engine):
         Raises:
             EngineError: if the network cannot be compiled at this size.
         """
-        logits = self.logits(images)
-        return self._answer(tuple(logits.shape), size)([logits]).clone()
+        return self._answer(self.logits(images), size)
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Float32 logits (1, C, h, w), valid until the next call; see :class:`RouteGraph`."""
@@ -68,14 +66,9 @@ class CompiledEngine(Engine):
         route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
         return self._model(route, (height, width))([images[modality] for modality in route.modalities])
 
-    def _answer(self, shape: tuple[int, ...], size: tuple[int, int]) -> Model:
-        model = self._answers.get((shape, size))
-        if model is None:
-            model = self._answers[shape, size] = self._compile_answer(shape, size)
-            if len(self._answers) > KEPT_SIZES:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end((shape, size))
-        return model
+    def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """The maps of logits, which may be overwritten."""
+        return answer(logits, size, confidence=self._options.confidence)
 
     def _model(self, route: Route, size: tuple[int, int]) -> Model:
         models = self._models.setdefault(size, {})
@@ -95,14 +88,6 @@ class CompiledEngine(Engine):
     @abstractmethod
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         """Make a route ready at a height and width.
-
-        Raises:
-            EngineError: if that cannot be done.
-        """
-
-    @abstractmethod
-    def _compile_answer(self, shape: tuple[int, ...], size: tuple[int, int]) -> Model:
-        """Make an :class:`AnswerGraph` ready for logits of a shape.
 
         Raises:
             EngineError: if that cannot be done.

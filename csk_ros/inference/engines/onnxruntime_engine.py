@@ -15,7 +15,6 @@ from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
 from csk_ros.inference.onnx_file import OnnxError, write_onnx
-from csk_ros.inference.postprocess import AnswerGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,43 +63,36 @@ class OnnxRuntimeEngine(CompiledEngine):
         super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
-        key = {"checkpoint": self._fingerprint, "route": route.value, "size": size}
-        graph = self._graph(route)
-        return self._session(f"{route.value} at {size[0]}x{size[1]}", key, graph, graph.examples(size))
-
-    def _compile_answer(self, shape: tuple[int, ...], size: tuple[int, int]) -> Model:
-        key = {"answer": [shape, size], "confidence": self._options.confidence}
-        graph = AnswerGraph(size, confidence=self._options.confidence)
-        return self._session(f"the answer at {size[0]}x{size[1]}", key, graph, (torch.zeros(shape),))
-
-    def _session(
-        self, what: str, key: dict[str, Any], graph: torch.nn.Module, examples: tuple[torch.Tensor, ...]
-    ) -> Model:
         settings = self._runtime.SessionOptions()
         settings.intra_op_num_threads = self._threads
         # threads that spin while they wait take a core from everything else on the robot
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            content = self._exported(key, graph, examples)
+            content = self._exported(route, size)
             session = self._runtime.InferenceSession(content, settings, providers=self._providers)
         except OnnxError as error:
             raise EngineError(str(error)) from error
         except Exception as error:  # its errors have no common class
             raise EngineError(
-                f"onnxruntime {self._runtime.__version__} cannot run {what}: "
+                f"onnxruntime {self._runtime.__version__} cannot run {route.value} at {size[0]}x{size[1]}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
         return _Session(session)
 
-    def _exported(
-        self, key: dict[str, Any], graph: torch.nn.Module, examples: tuple[torch.Tensor, ...]
-    ) -> bytes:
-        key = {"engine": self.name, "versions": [csk_ros.__version__, torch.__version__], **key}
+    def _exported(self, route: Route, size: tuple[int, int]) -> bytes:
+        key = {
+            "engine": self.name,
+            "versions": [csk_ros.__version__, torch.__version__],
+            "checkpoint": self._fingerprint,
+            "route": route.value,
+            "size": size,
+        }
         cache = self._options.cache
         folder = cache and cache.find(key)
         if folder:
             return (folder / MODEL_FILE).read_bytes()
-        content = write_onnx(graph, examples, ("output",))
+        graph = self._graph(route)
+        content = write_onnx(graph, graph.examples(size), ("logits",))
         if cache:
             cache.put(key, lambda new: _write(new / MODEL_FILE, content))
         return content
@@ -113,10 +105,10 @@ class _Session:
         self._session = session
         self._names = [given.name for given in session.get_inputs()]
 
-    def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        given = {name: image.float().numpy() for name, image in zip(self._names, inputs, strict=True)}
-        (output,) = self._session.run(None, given)
-        return torch.from_numpy(output)
+    def __call__(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
+        given = {name: image.float().numpy() for name, image in zip(self._names, images, strict=True)}
+        (logits,) = self._session.run(None, given)
+        return torch.from_numpy(logits)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -74,6 +74,7 @@ class OpenVINOEngine(CompiledEngine):
         ):
             raise EngineError("this CPU does not compute in bfloat16: use precision float32")
         super().__init__(checkpoint, device, options)
+        self._answers: OrderedDict[tuple[torch.Size, tuple[int, int]], _Request] = OrderedDict()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             # else the machine decides, and the same weights answer differently elsewhere
@@ -91,7 +92,17 @@ class OpenVINOEngine(CompiledEngine):
         key = self.key(route, size, "float32")
         return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)))
 
-    def _compile_answer(self, shape: tuple[int, ...], size: tuple[int, int]) -> Model:
+    def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        key = logits.shape, size
+        if key not in self._answers:
+            self._answers[key] = self._compile_answer(*key)
+            if len(self._answers) > KEPT_SIZES:
+                self._answers.popitem(last=False)
+        self._answers.move_to_end(key)
+        return self._answers[key]([logits]).clone()
+
+    def _compile_answer(self, shape: torch.Size, size: tuple[int, int]) -> _Request:
+        """A small model of its own, so that an answer of another size takes no second network."""
         key = {
             "engine": self.name,
             "versions": self._versions,
