@@ -8,14 +8,13 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import csk_ros
 from csk_ros.evaluation.export_check import Check, Checker, camera_images
 from csk_ros.inference import SegmenterError
-from csk_ros.inference.engines import EngineOptions
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, save_openvino
 from csk_ros.inference.exported import FORMATS, MULTIPLE, PRECISIONS, ExportShape, export_route, run_exported
 from csk_ros.inference.model_cache import ModelCache, fingerprint
@@ -87,6 +86,8 @@ class ExportSettings:
                 raise ValueError(f"{name} is {value}: use one of {', '.join(map(str, allowed))}")
         if (self.to, self.precision) == ("onnx", "int8"):
             raise ValueError("int8 is written for openvino only: use --to openvino")
+        if self.dynamic and self.precision == "int8":
+            raise ValueError("int8 is calibrated for one size: leave --dynamic out")
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}: compare at least one")
         sizes = [self.size, *filter(None, (self.eo_size, self.working_size))]
@@ -143,19 +144,21 @@ def export(
         folder = Path(name) / out.name
         folder.mkdir()
         checks = {}
+        calibrated = {}
         for route in routes:
             path = folder / f"{route.value.lower()}{FORMATS[settings.to]}"
+            if settings.precision == "int8":
+                say(f"{route.value}: calibrating on {len(calibration)} frames\n")
+                calibrated[route] = _calibrate(checkpoint, route, settings.shape, calibration)
             say(f"{route.value}: writing {path.name}\n")
-            images = [camera_images(sample, route, settings.shape) for sample in calibration]
+            network = calibrated.get(route)
             export_route(
-                checkpoint, route, settings.shape, path, precision=settings.precision, calibration=images
+                checkpoint, route, settings.shape, path, precision=settings.precision, network=network
             )
             say(f"{route.value}: comparing {len(compared)} frames with torch\n")
             checks[route] = checker.check(route, run_exported(path, settings.threads))
             _refuse(route, checks[route], settings)
-        if settings.precision == "int8" and not settings.dynamic:
-            say("calibrating the node's own models\n")
-            _keep_for_the_node(checkpoint, routes, settings, calibration)
+        _keep_for_the_node(checkpoint, settings, calibrated)
         (folder / "export.json").write_text(_manifest(settings, checkpoint, checks), encoding="utf-8")
         folder.replace(out)
     return checks
@@ -212,22 +215,30 @@ def _refuse(route: Route, check: Check, settings: ExportSettings) -> None:
         )
 
 
-def _keep_for_the_node(
-    checkpoint: Checkpoint, routes: Sequence[Route], settings: ExportSettings, calibration: Sequence[Sample]
-) -> None:
+def _calibrate(
+    checkpoint: Checkpoint, route: Route, shape: ExportShape, calibration: Sequence[Sample]
+) -> Any:
+    """The route in int8, levels in and logits out: what the file holds and what the node runs."""
     cpu = torch.device("cpu")
+    size = shape.working_size(route)
+    frames = [
+        [levels(image, size, cpu).float().numpy() for image in camera_images(sample, route, shape)]
+        for sample in calibration
+    ]
+    return quantize(OpenVINOEngine(checkpoint, cpu).convert(route, size), frames)
+
+
+def _keep_for_the_node(
+    checkpoint: Checkpoint, settings: ExportSettings, calibrated: dict[Route, Any]
+) -> None:
+    if not calibrated:
+        return
     cache = ModelCache.beside(settings.checkpoint)
-    engine = OpenVINOEngine(checkpoint, cpu, options=EngineOptions(cache=cache))
-    size = settings.working_size or settings.size
-    for route in routes:
-        frames = [
-            [levels(image, size, cpu).float().numpy() for image in camera_images(s, route, settings.shape)]
-            for s in calibration
-        ]
-        calibrated = quantize(engine.convert(route, size), frames)
-        key = engine.key(route, size, "int8")
+    engine = OpenVINOEngine(checkpoint, torch.device("cpu"))
+    for route, model in calibrated.items():
+        key = engine.key(route, settings.shape.working_size(route), "int8")
         cache.discard(key)
-        if cache.put(key, partial(save_openvino, calibrated)) is None:
+        if cache.put(key, partial(save_openvino, model)) is None:
             folders = " or ".join(map(str, cache.folders))
             raise SegmenterError(f"cannot write the node's int8 models into {folders}")
 

@@ -7,52 +7,47 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from csk_ros.inference.graph import LEVELS, RouteGraph
+from csk_ros.inference.graph import LEVELS
 from csk_ros.inference.preprocess import PERCENTILES, resize_image
 from csk_ros.modality import Modality
 from csk_ros.network.base import CHANNELS
 
 if TYPE_CHECKING:
+    from csk_ros.inference.graph import RouteGraph
     from csk_ros.inference.postprocess import AnswerGraph
+    from csk_ros.modality import Route
 
 
-class CameraGraph(nn.Module):
-    """Everything that the Segmenter does to a frame: scale, resize, normalise, segment, resize back.
+class LevelsGraph(nn.Module):
+    """What the Segmenter does to a frame before the network: scale and resize.
 
     Args:
-        graph: the route.
-        answer: gives the answer of the anchor's size, which is IR if it is given.
-        size: height and width that the network works at; None for the anchor's.
+        route: its modalities' images come in this order.
+        size: height and width that the network works at; None for the anchor's, which is IR if it is given.
         ir_bits: 8 or 16, of a thermal pixel.
     """
 
-    def __init__(
-        self, graph: RouteGraph, answer: AnswerGraph, size: tuple[int, int] | None, *, ir_bits: int
-    ) -> None:
+    def __init__(self, route: Route, size: tuple[int, int] | None, *, ir_bits: int) -> None:
         super().__init__()
-        self.route_graph = graph
-        self.answer = answer
+        self._route = route
         self._size = size
         self._ir_bits = ir_bits
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
-        """Segment.
+        """Levels of the images.
 
         Args:
             images: as cameras give them: EO uint8 (H, W, 3), IR uint8 or uint16 (H, W).
 
         Returns:
-            uint8 ids (H, W) of the anchor's size, and if wanted the confidence likewise.
+            For each float32 (1, h, w, C), 0 to 255.
         """
         height, width = images[-1].shape[:2]  # IR comes last
         size = self._size or (height, width)
-        logits = self.route_graph(
-            *(
-                self._levels(modality, image, size)
-                for modality, image in zip(self.route_graph.route.modalities, images, strict=True)
-            )
+        return tuple(
+            self._levels(modality, image, size)
+            for modality, image in zip(self._route.modalities, images, strict=True)
         )
-        return tuple(self.answer(logits, (height, width)))
 
     def examples(self, sizes: dict[Modality, tuple[int, int]]) -> tuple[Tensor, ...]:
         """Black camera images of the given heights and widths, to export with."""
@@ -60,7 +55,7 @@ class CameraGraph(nn.Module):
             torch.zeros(*sizes[modality], CHANNELS[modality], dtype=torch.uint8)
             if modality is Modality.EO
             else torch.zeros(*sizes[modality], dtype=torch.uint16 if self._ir_bits == 16 else torch.uint8)
-            for modality in self.route_graph.route.modalities
+            for modality in self._route.modalities
         )
 
     def _levels(self, modality: Modality, image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -69,6 +64,35 @@ class CameraGraph(nn.Module):
         if modality is Modality.IR and self._ir_bits == 16:
             planes = _stretched(planes)
         return resize_image(planes, size).permute(0, 2, 3, 1)
+
+
+class CameraGraph(nn.Module):
+    """Everything that the Segmenter does to a frame: scale, resize, normalise, segment, resize back.
+
+    Args:
+        levels: what is done to the images of the route.
+        graph: the route.
+        answer: gives the answer of the anchor's size.
+    """
+
+    def __init__(self, levels: LevelsGraph, graph: RouteGraph, answer: AnswerGraph) -> None:
+        super().__init__()
+        self.levels = levels
+        self.route_graph = graph
+        self.answer = answer
+
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Segment.
+
+        Args:
+            images: as :class:`LevelsGraph` takes them.
+
+        Returns:
+            uint8 ids (H, W) of the anchor's size, and if wanted the confidence likewise.
+        """
+        logits = self.route_graph(*self.levels(*images))
+        height, width = images[-1].shape[:2]
+        return tuple(self.answer(logits, (height, width)))
 
 
 def _stretched(counts: Tensor) -> Tensor:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from csk_ros.inference.camera_graph import CameraGraph
-from csk_ros.inference.engines.openvino_engine import import_openvino, openvino_core, trace_openvino
+from csk_ros.inference.camera_graph import CameraGraph, LevelsGraph
+from csk_ros.inference.engines.openvino_engine import (
+    chain_openvino,
+    import_openvino,
+    openvino_core,
+    trace_openvino,
+)
 from csk_ros.inference.graph import RouteGraph
 from csk_ros.inference.onnx_file import write_onnx
 from csk_ros.inference.postprocess import AnswerGraph
-from csk_ros.inference.quantize import quantize
 from csk_ros.modality import Modality
 from csk_ros.network import fold_batch_norms
 
@@ -56,6 +60,14 @@ class ExportShape:
     dynamic: bool = False
     confidence: bool = True
 
+    def working_size(self, route: Route) -> tuple[int, int]:
+        """Height and width that the network works at on a route."""
+        return self.working or self.anchor_size(route)
+
+    def anchor_size(self, route: Route) -> tuple[int, int]:
+        """Height and width of a route's answer."""
+        return self.sizes[route.modalities[-1]]  # IR comes last
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -69,7 +81,7 @@ def export_route(
     path: Path,
     *,
     precision: str = "float32",
-    calibration: Sequence[Sequence[NDArray[Any]]] = (),
+    network: Any = None,
 ) -> None:
     """Write one route as a file, camera bytes in, label ids out; see :class:`CameraGraph`.
 
@@ -78,9 +90,9 @@ def export_route(
         route: of its network.
         shape: what the file takes.
         path: ``*.onnx``, or for OpenVINO ``*.xml``, beside which a ``*.bin`` appears.
-        precision: one of :data:`PRECISIONS`; int8 for OpenVINO only: NNCF's slow bias correction fails on
-            our ONNX.
-        calibration: frames of camera images in the route's order, for int8.
+        precision: ``float32`` or ``float16``, of the weights.
+        network: an OpenVINO model of the route, levels in and logits out, in place of the checkpoint's own
+            network: a calibrated one.
 
     Raises:
         SegmenterError: if a library is missing or cannot do it.
@@ -88,9 +100,10 @@ def export_route(
     if path.suffix == FORMATS["onnx"]:
         path.write_bytes(_onnx(checkpoint, route, shape, half=precision == "float16"))
         return
-    model = _openvino_model(checkpoint, route, shape, path)
-    if precision == "int8":
-        model = quantize(model, calibration)
+    if shape.dynamic:  # a trace has no sizes that change
+        model = _through_onnx(checkpoint, route, shape, path)
+    else:
+        model = _openvino_model(checkpoint, route, shape, network)
     import_openvino().save_model(model, path, compress_to_fp16=precision == "float16")
 
 
@@ -117,31 +130,40 @@ def run_exported(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]],
 
 
 def _onnx(checkpoint: Checkpoint, route: Route, shape: ExportShape, *, half: bool = False) -> bytes:
-    graph = _camera_graph(checkpoint, route, shape, half=half)
+    graph = _network(checkpoint, route)
+    levels, answer = _ends(route, shape)
     names = [modality.value for modality in route.modalities]
     sides = {
         index: MULTIPLE * torch.export.Dim(name, min=2, max=_MOST) for index, name in enumerate(("h", "w"))
     }
     return write_onnx(
-        graph,
-        graph.examples(shape.sizes),
+        CameraGraph(levels, graph.half() if half else graph, answer),
+        levels.examples(shape.sizes),
         shape.outputs,
         inputs=names,
         dynamic_shapes=(tuple(sides for _ in names),) if shape.dynamic else None,
     )
 
 
-def _openvino_model(checkpoint: Checkpoint, route: Route, shape: ExportShape, path: Path) -> Any:
+def _through_onnx(checkpoint: Checkpoint, route: Route, shape: ExportShape, path: Path) -> Any:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(_onnx(checkpoint, route, shape))
+        return import_openvino().convert_model(file)
+
+
+def _openvino_model(checkpoint: Checkpoint, route: Route, shape: ExportShape, network: Any) -> Any:
     openvino = import_openvino()
-    if shape.dynamic:  # a trace has no sizes that change
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            file = Path(folder) / "model.onnx"
-            file.write_bytes(_onnx(checkpoint, route, shape))
-            return openvino.convert_model(file)
-    graph = _camera_graph(checkpoint, route, shape)
+    levels, answer = _ends(route, shape)
     # its reader of torch does not know uint16
-    examples = (x.to(torch.int32) if x.dtype == torch.uint16 else x for x in graph.examples(shape.sizes))
-    model = trace_openvino(graph, tuple(examples))
+    images = [x.to(torch.int32) if x.dtype == torch.uint16 else x for x in levels.examples(shape.sizes)]
+    if network is None:
+        graph = _network(checkpoint, route)
+        network = trace_openvino(graph, graph.examples(shape.working_size(route)))
+    logits = torch.zeros(tuple(network.output(0).shape))
+    model = chain_openvino(
+        trace_openvino(levels, tuple(images)), network, trace_openvino(_MapByMap(answer), (logits,))
+    )
     names = [modality.value for modality in route.modalities]
     for ports, port_names in ((model.inputs, names), (model.outputs, shape.outputs)):
         for port, name in zip(ports, port_names, strict=True):
@@ -153,13 +175,26 @@ def _openvino_model(checkpoint: Checkpoint, route: Route, shape: ExportShape, pa
     return model
 
 
-def _camera_graph(
-    checkpoint: Checkpoint, route: Route, shape: ExportShape, *, half: bool = False
-) -> CameraGraph:
+class _MapByMap(torch.nn.Module):
+    """An answer in as many outputs as it has maps."""
+
+    def __init__(self, answer: AnswerGraph) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def forward(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self._answer(logits))
+
+
+def _network(checkpoint: Checkpoint, route: Route) -> RouteGraph:
     network = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
-    if half:
-        network = network.half()
-    graph = RouteGraph(checkpoint, network, route)
-    anchor = shape.sizes[route.modalities[-1]]  # IR comes last
-    answer = AnswerGraph(None if shape.dynamic else anchor, confidence=shape.confidence)
-    return CameraGraph(graph, answer, shape.working, ir_bits=shape.ir_bits).eval()
+    return RouteGraph(checkpoint, network, route).eval()
+
+
+def _ends(route: Route, shape: ExportShape) -> tuple[LevelsGraph, AnswerGraph]:
+    """What comes before the network, and what after it."""
+    size = None if shape.dynamic else shape.anchor_size(route)
+    return (
+        LevelsGraph(route, shape.working, ir_bits=shape.ir_bits).eval(),
+        AnswerGraph(size, confidence=shape.confidence).eval(),
+    )

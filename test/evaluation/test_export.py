@@ -144,11 +144,13 @@ def test_int8_is_kept_for_the_node(tmp_path, scenes):
     export(chosen, scenes, tmp_path / "out")
     ir = camera_images(scenes[0], Route.IR_ONLY, chosen.shape)[0]
     wanted = Segmenter.from_checkpoint(thermal, "torch", "cpu").segment(ir=ir)
+    labels, _ = run_exported(tmp_path / "out" / "ir_only.xml", 1)([ir])
     for confidence in (True, False):
         segmenter = Segmenter.from_checkpoint(thermal, confidence=confidence, **INT8)
         assert segmenter.precision == "int8"
         got = segmenter.segment(ir=ir)
         assert np.mean(got.labels == wanted.labels) > 0.6
+        assert np.mean(got.labels == labels) > 0.999  # the node runs what the file holds
         assert (got.confidence is not None) == confidence
     export(chosen, scenes, tmp_path / "again")  # a calibration takes the place of the one before
 
@@ -220,6 +222,7 @@ def test_thermal_depths_are_converted(thermal):
         ({"to": "tflite"}, "to is tflite: use one of onnx, openvino"),
         ({"precision": "int4"}, "precision is int4: use one of float32, float16, int8"),
         ({"to": "onnx", "precision": "int8"}, "int8 is written for openvino only"),
+        ({"precision": "int8", "dynamic": True}, "int8 is calibrated for one size: leave --dynamic out"),
         ({"ir_bits": 12}, "ir_bits is 12: use one of 8, 16"),
         ({"frames": 0}, "frames is 0"),
         ({"size": (0, 4)}, "sizes must be positive"),

@@ -9,6 +9,7 @@ import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -215,6 +216,15 @@ def trace_openvino(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) 
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(model)
     return model
+
+
+def chain_openvino(*models: Any) -> Any:
+    """One model of several, each fed with what the one before gives; they are not changed."""
+    parts = [model.clone() for model in models]
+    for before, after in pairwise(parts):
+        for parameter, result in zip(after.get_parameters(), before.get_results(), strict=True):
+            parameter.output(0).replace(result.input_value(0))
+    return import_openvino().Model(parts[-1].get_results(), parts[0].get_parameters())
 
 
 def save_openvino(model: Any, folder: Path) -> None:
