@@ -53,6 +53,9 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     nodes.add_argument("--rate", metavar="LIST", type=str, default="5", help="pairs per second, such as 5,15")
     nodes.add_argument("--seconds", type=float, default=20.0, help="of each turn")
     nodes.add_argument("--turns", type=int, default=3, help="of each node at each rate")
+    nodes.add_argument(
+        "--node-size", metavar="HxW", type=str, default="", help="of our node's network; default: the images'"
+    )
     nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
     nodes.add_argument("--node-precision", type=str, default="float32", help="as the engine offers")
     nodes.add_argument(
@@ -132,6 +135,7 @@ def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured
         turns=arguments.turns,
         height=arguments.height,
         width=arguments.width,
+        working_size=parse_size(arguments.node_size) if arguments.node_size else None,
         engine=arguments.node_engine,
         precision=arguments.node_precision,
         device=arguments.device,

@@ -56,7 +56,9 @@ class EndToEndSettings:
         seconds: that each turn is measured.
         turns: of each node at each rate.
         height, width: of the images, pixels, at least 64.
-        engine, precision, threads, confidence: of the node of this package.
+        working_size: height and width that the network of the node of this package works at; None for the
+            images'.
+        engine, precision, threads, confidence: of that node.
         device: of both nodes; ``auto`` is CUDA if there is any, else the CPU.
         start_s: how long a node may take until its first mask.
 
@@ -73,6 +75,7 @@ class EndToEndSettings:
     turns: int = 3
     height: int = 480
     width: int = 640
+    working_size: tuple[int, int] | None = None
     engine: str = "auto"
     precision: str = "float32"
     device: str = "auto"
@@ -89,6 +92,8 @@ class EndToEndSettings:
             raise ValueError("measure at least one turn, and long enough for one image")
         if min(self.height, self.width) < 64:
             raise ValueError(f"scenes have at least 64x64 pixels, not {self.height}x{self.width}")
+        if self.working_size and min(self.working_size) < 1:
+            raise ValueError("the working size must be positive, such as 240x320")
         if self.usual and not self.usual.is_file():
             raise FileNotFoundError(f"there is no node to compare with at {self.usual}: check the path")
 
@@ -259,12 +264,13 @@ def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
     both = {"checkpoint": str(settings.checkpoint), "device": str(find_device(settings.device))}
     if name == USUAL:
         return both
+    height, width = settings.working_size or (settings.height, settings.width)
     return both | {
         "autostart": "true",
         "engine": settings.engine,
         "precision": settings.precision,
-        "height": str(settings.height),
-        "width": str(settings.width),
+        "height": str(height),
+        "width": str(width),
         "threads": str(settings.threads),
         "confidence": str(settings.confidence).lower(),
     }

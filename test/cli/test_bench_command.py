@@ -120,6 +120,8 @@ def test_what_is_asked_for_reaches_the_parts(bench):
     assert (one.sizes, one.rounds, one.threads, one.confidence) == (((32, 64), (64, 96)), 7, 2, True)
     two = seen["end_to_end"]
     assert (two.rates, two.seconds, two.turns, two.height, two.width) == ((5, 7.5), 4, 2, 96, 128)
+    assert two.working_size is None
+    assert bench("--no-segmenter", "--node-size=48x64")[1]["end_to_end"].working_size == (48, 64)
     assert (two.engine, two.device, two.threads, two.confidence) == ("torch", "cpu", 2, True)
     assert two.usual.name == "usual_node.py"
     assert one.checkpoint == two.checkpoint

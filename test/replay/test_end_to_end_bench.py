@@ -200,6 +200,7 @@ def test_an_interrupt_keeps_turns_that_all_nodes_had(made_turns):
         ({"seconds": 0.05}, "long enough"),
         ({"turns": 0}, "at least one turn"),
         ({"height": 32}, "at least 64x64"),
+        ({"working_size": (0, 4)}, "working size must be positive"),
     ],
 )
 def test_settings_that_mean_nothing(settings, reason):
@@ -217,7 +218,14 @@ def test_both_real_nodes_answer():
     usual = find_usual_node()
     assert usual
     settings = EndToEndSettings(
-        share_path(DEFAULT_CHECKPOINT), usual, rates=(2.0,), seconds=3.0, turns=1, height=64, width=64
+        share_path(DEFAULT_CHECKPOINT),
+        usual,
+        rates=(2.0,),
+        seconds=3.0,
+        turns=1,
+        height=96,
+        width=96,
+        working_size=(64, 64),
     )
     plain, ours = measure_end_to_end(settings).rows
     assert (plain.node, ours.node) == (USUAL, OURS)
