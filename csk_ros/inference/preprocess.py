@@ -47,12 +47,13 @@ def levels(image: NDArray[Any], size: tuple[int, int], device: torch.device) -> 
         device: where to.
 
     Returns:
-        The camera's own bytes as uint8 where nothing has to be done to them, else float32.
+        uint8 of 8-bit images that keep their size or are resized on the CPU, else float32.
     """
-    pixels = upload(image, device)
-    if pixels.dtype == torch.uint8 and tuple(pixels.shape[1:3]) == size:
-        return pixels
-    planes = to_levels(pixels.permute(0, 3, 1, 2))
+    planes = upload(image, device).permute(0, 3, 1, 2)
+    stays = tuple(planes.shape[-2:]) == size
+    # on the CPU torch resizes bytes in an eighth of the time (benchmarks/resizing.py); CUDA cannot
+    if planes.dtype != torch.uint8 or (device.type != "cpu" and not stays):
+        planes = to_levels(planes)
     return resize_image(planes, size).permute(0, 2, 3, 1)
 
 
@@ -102,7 +103,10 @@ def count_percentiles(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear resize of float (1, C, H, W) to ``size`` (height, width), low-passed where it shrinks."""
+    """Bilinear resize of (1, C, H, W) to ``size`` (height, width), low-passed where it shrinks.
+
+    Of uint8 on the CPU, float32 anywhere.
+    """
     height, width = image.shape[-2:]
     if (height, width) == size:
         return image
