@@ -1,4 +1,4 @@
-"""Camera images to the working size: as bytes, which the Segmenter does on the CPU, and as floats; one thread.
+"""Camera images to the working size: as bytes, as the Segmenter does on the CPU, and as floats; one thread.
 
 Usage: python benchmarks/resizing.py [--height 480] [--width 640] [--rounds 30]
 """
