@@ -131,13 +131,15 @@ def run_exported(path: Path, threads: int) -> Callable[[Sequence[NDArray[Any]]],
 
 def _onnx(checkpoint: Checkpoint, route: Route, shape: ExportShape, *, half: bool = False) -> bytes:
     graph = _network(checkpoint, route)
+    if half:
+        graph.network.half()
     levels, answer = _ends(route, shape)
     names = [modality.value for modality in route.modalities]
     sides = {
         index: MULTIPLE * torch.export.Dim(name, min=2, max=_MOST) for index, name in enumerate(("h", "w"))
     }
     return write_onnx(
-        CameraGraph(levels, graph.half() if half else graph, answer),
+        CameraGraph(levels, graph, answer),
         levels.examples(shape.sizes),
         shape.outputs,
         inputs=names,

@@ -33,28 +33,29 @@ def _images(size, seed=0):
     return {Modality.IR: torch.randint(0, 256, (1, *size, 1), generator=torch.manual_seed(seed)).byte()}
 
 
+def _hints(engine):
+    """The precisions of the network and of the answer, once an image was answered."""
+    engine.maps(_images((32, 32)), (32, 32))
+    requests = engine._models[32, 32][Route.IR_ONLY], *engine._answers.values()
+    models = [request._request.get_compiled_model() for request in requests]
+    assert {model.get_property("INFERENCE_NUM_THREADS") for model in models} == {2}
+    return [model.get_property("INFERENCE_PRECISION_HINT").to_string() for model in models]
+
+
 @installed
 def test_precision_and_threads_do_not_depend_on_the_machine(make_checkpoint):
     torch.set_num_threads(2)
-    engine = OpenVINOEngine(make_checkpoint("single", modality="ir"), CPU)
-    engine.logits(_images((32, 32)))
-    compiled = engine._models[32, 32][Route.IR_ONLY]._request.get_compiled_model()
-    assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+    assert _hints(OpenVINOEngine(make_checkpoint("single", modality="ir"), CPU)) == ["f32", "f32"]
 
 
 @installed
-def test_bfloat16_only_where_the_cpu_has_it(checkpoint):
+def test_bfloat16_only_where_the_cpu_has_it(make_checkpoint):
+    checkpoint, options = make_checkpoint("single", modality="ir"), EngineOptions("bfloat16", threads=2)
     if "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        assert (
-            OpenVINOEngine(checkpoint, CPU, EngineOptions(precision="bfloat16"))._settings[
-                "INFERENCE_PRECISION_HINT"
-            ]
-            == "bf16"
-        )
+        assert _hints(OpenVINOEngine(checkpoint, CPU, options)) == ["bf16", "f32"]
     else:
         with pytest.raises(EngineError, match="this CPU does not compute in bfloat16"):
-            OpenVINOEngine(checkpoint, CPU, EngineOptions(precision="bfloat16"))
+            OpenVINOEngine(checkpoint, CPU, options)
 
 
 @installed

@@ -78,8 +78,6 @@ class OpenVINOEngine(CompiledEngine):
         self._answers: OrderedDict[tuple[torch.Size, tuple[int, int]], _Request] = OrderedDict()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            # else the machine decides, and the same weights answer differently elsewhere
-            "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
             "INFERENCE_NUM_THREADS": self._threads,
             # a pinned thread waits for whatever else runs on its core
             "ENABLE_CPU_PINNING": False,
@@ -87,11 +85,12 @@ class OpenVINOEngine(CompiledEngine):
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         what = f"{route.value} at {size[0]}x{size[1]}"
+        precision = PRECISIONS[self._options.precision]
         if self._options.precision == "int8":
-            return self._request(what, lambda: self._calibrated(route, size))
+            return self._request(what, lambda: self._calibrated(route, size), precision)
         # bfloat16 is made of float32 when it is compiled
         key = self.key(route, size, "float32")
-        return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)))
+        return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)), precision)
 
     def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         key = logits.shape, size
@@ -114,12 +113,15 @@ class OpenVINOEngine(CompiledEngine):
         return self._request(
             f"the answer at {size[0]}x{size[1]}",
             lambda: self._converted(key, lambda: trace_openvino(graph, (torch.zeros(shape),))),
+            "f32",
         )
 
-    def _request(self, what: str, make: Callable[[], Any]) -> _Request:
+    def _request(self, what: str, make: Callable[[], Any], precision: str) -> _Request:
         failures = self._openvino.frontend
+        # else the machine decides, and the same weights answer differently elsewhere
+        settings = {**self._settings, "INFERENCE_PRECISION_HINT": precision}
         try:
-            compiled = self._core.compile_model(make(), "CPU", self._settings)
+            compiled = self._core.compile_model(make(), "CPU", settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {what}: "
