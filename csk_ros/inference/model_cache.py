@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".csk_ros_cache"
 _MANIFEST = "manifest.json"
+_NEW = ".new-"
+_LONGEST_WRITE_S = 3600.0
 KEPT = 48
 """Models that a cache keeps, the latest used; one of the shipped network takes 8 to 16 MB."""
 
@@ -91,7 +94,7 @@ def _write(place: Path, key: dict[str, Any], write: Callable[[Path], None]) -> N
     if place.is_dir():
         raise FileExistsError(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    new = Path(tempfile.mkdtemp(prefix=_NEW, dir=place.parent))
     try:
         write(new)
         document = {"key": key, "files": _digests(new)}
@@ -104,9 +107,13 @@ def _write(place: Path, key: dict[str, Any], write: Callable[[Path], None]) -> N
 
 
 def _forget_old(folder: Path) -> None:
-    models = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    for path in sorted(models, key=_used, reverse=True)[KEPT:]:
-        shutil.rmtree(path, ignore_errors=True)
+    places = sorted(folder.iterdir(), key=_used, reverse=True)
+    models = [place for place in places if not place.name.startswith(".")]
+    halves = [place for place in places if place.name.startswith(_NEW)]
+    # a process that was killed while it wrote does not come back for its half
+    dead = [half for half in halves if _used(half) < time.time() - _LONGEST_WRITE_S]
+    for place in [*models[KEPT:], *dead]:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

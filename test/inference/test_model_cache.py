@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_the_longest_unused_are_forgotten(cache):
     assert folders[0].exists()
     assert not folders[1].exists()
     assert len(list(cache.folders[0].iterdir())) == KEPT
+
+
+def test_what_a_killed_process_left_half_written_goes_after_an_hour(cache):
+    cache.put(KEY, _write("beads"))
+    dead, alive = (cache.folders[0] / name for name in (".new-dead", ".new-alive"))
+    for half, age in ((dead, 7200), (alive, 60)):
+        half.mkdir()
+        (half / "model.bin").touch()
+        os.utime(half, (time.time() - age,) * 2)
+    cache.put(KEY | {"size": (8, 8)}, _write("more"))
+    assert (dead.exists(), alive.exists()) == (False, True)
 
 
 def test_its_place_is_beside_the_checkpoint_or_the_users(tmp_path, monkeypatch):
