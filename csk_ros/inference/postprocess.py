@@ -50,16 +50,16 @@ class AnswerGraph(nn.Module):
 
         Args:
             logits: float32 (1, C, h, w).
-            size: height and width of the answer, where the class was given none.
+            size: height and width of the answer, where the class was given none; None for the logits' own.
 
         Returns:
             uint8 (1 or 2, H, W), see :func:`answer`.
         """
-        size = self._size or size
-        assert size is not None  # noqa: S101 (for the type checker)
         factor = None if self._size is None else _factor(logits, self._size)
         if factor is None:
-            return torch.cat(self._maps(_planes(_resize(logits, size))))[:, 0]
+            return torch.cat(self._maps(_planes(_resize(logits, self._size or size or logits.shape[-2:]))))[
+                :, 0
+            ]
         return functional.pixel_shuffle(torch.cat(self._maps(_phases(logits, factor))), factor)[:, 0]
 
     def _maps(self, classes: list[Tensor]) -> list[Tensor]:
@@ -74,10 +74,10 @@ class AnswerGraph(nn.Module):
         return maps
 
 
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
-    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    return functional.interpolate(logits, size=list(size), mode="bilinear", align_corners=False)
 
 
 def _planes(logits: Tensor) -> list[Tensor]:

@@ -95,6 +95,14 @@ def test_an_answer_of_another_size_takes_no_other_network(checkpoint, monkeypatc
     assert answers == [*first, (9, 9), first[0]]  # few are kept
 
 
+@installed
+def test_every_convolution_has_constant_filters_so_that_it_can_be_of_8_bits(make_checkpoint):
+    model = OpenVINOEngine(make_checkpoint(padding="same"), CPU).convert(Route.IR_ONLY, (64, 96))
+    filters = [op.input_value(1).get_node() for op in model.get_ops() if "Convolution" in op.get_type_name()]
+    assert len(filters) > 50
+    assert {node.get_type_name() for node in filters} == {"Constant"}
+
+
 _FREED_ELSEWHERE = """
 import gc, os, signal, sys, threading
 import torch
