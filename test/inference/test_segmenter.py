@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
 from csk_ros.inference.postprocess import AnswerGraph, answer
-from csk_ros.inference.preprocess import count_percentiles, to_levels, upload
+from csk_ros.inference.preprocess import count_percentiles, levels, resize_image, to_levels, upload
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
 from csk_ros.network import Checkpoint, Normalisation, build_network, save_checkpoint
@@ -225,6 +225,15 @@ def test_both_forms_resize_alike(shape, factor, more, confidence):
         # resized the other way a logit differs by its rounding, so only ties may fall otherwise
         assert (got[0] == expected[0]).float().mean() > 0.9
         assert (got.int() - expected)[1:].abs().max() <= 1 if confidence else True
+
+
+@pytest.mark.parametrize("size", [(20, 30), (60, 70)])
+def test_bytes_are_resized_as_bytes_within_two_levels(size):
+    eo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    got = levels(eo, size, torch.device("cpu"))
+    assert (got.dtype, got.shape) == (torch.uint8, (1, *size, 3))
+    wanted = resize_image(torch.from_numpy(eo).permute(2, 0, 1)[None].float(), size).permute(0, 2, 3, 1)
+    assert (got - wanted).abs().max() <= 2
 
 
 def test_warm_up_runs_every_route(checkpoint):

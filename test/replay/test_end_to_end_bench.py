@@ -208,6 +208,12 @@ def test_settings_that_mean_nothing(settings, reason):
         _settings(**settings)
 
 
+@pytest.mark.parametrize(("working", "height"), [((32, 48), "32"), (None, "64")])
+def test_our_node_works_at_its_own_size(working, height):
+    settings = _settings(height=64, width=96, working_size=working)
+    assert end_to_end._parameters(settings, OURS)["height"] == height
+
+
 def test_a_usual_node_that_is_missing():
     with pytest.raises(FileNotFoundError, match=r"no node to compare with at absent\.py"):
         _settings(Path("absent.py"))
