@@ -1,9 +1,9 @@
-"""Resizing, arg-max and confidence in three forms, eager and compiled.
+"""Resizing, arg-max and confidence in several forms, eager and compiled.
 
-Over channels; class after class; and that with the resizing as a convolution. Logits of 1/4 of the size, as a
-network gives them; one thread; medians of rounds.
+Over channels; class after class; that with the resizing as a convolution; and without confidence only
+the pixels where classes meet. Logits of the shipped network of a rendered street; one thread; medians.
 
-Usage: python benchmarks/postprocess.py [--height 480] [--width 640] [--rounds 50]
+Usage: python benchmarks/postprocess.py [--height 480] [--width 640] [--rounds 50] [--confidence]
 """
 
 from __future__ import annotations
@@ -16,31 +16,41 @@ from typing import TYPE_CHECKING
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from csk_ros.data.synthetic import SceneDrive
 from csk_ros.inference.engines.openvino_engine import openvino_core, trace_openvino
+from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.onnx_file import write_onnx
-from csk_ros.inference.postprocess import AnswerGraph, answer
+from csk_ros.inference.postprocess import AnswerGraph, answer, answer_at_edges
+from csk_ros.inference.preprocess import levels
+from csk_ros.modality import Modality
+from csk_ros.network import load_checkpoint
+from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CLASSES, _STRIDE, _THREADS = 9, 4, 1
+_THREADS = 1
 
 
 class _OverChannels(nn.Module):
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], *, confidence: bool) -> None:
         super().__init__()
-        self._size = size
+        self._size, self._maps = size, 1 + confidence
 
     def forward(self, logits: Tensor) -> Tensor:
-        return answer(logits, self._size, confidence=True)
+        if self._maps > 1:
+            return answer(logits, self._size, confidence=True)
+        resized = functional.interpolate(logits, size=self._size, mode="bilinear")
+        return resized.max(dim=1).indices.to(torch.uint8)
 
 
 class _ClassAfterClass(nn.Module):
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], *, confidence: bool) -> None:
         super().__init__()
         self._size = size
-        self._answer = AnswerGraph(None, confidence=True)
+        self._answer = AnswerGraph(None, confidence=confidence)
 
     def forward(self, logits: Tensor) -> Tensor:
         return self._answer(logits, self._size)  # type: ignore[no-any-return]  # a module's call is untyped
@@ -52,20 +62,23 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--confidence", action="store_true")
     arguments = parser.parse_args()
     size = arguments.height, arguments.width
     torch.set_num_threads(_THREADS)
-    logits = torch.randn(1, _CLASSES, size[0] // _STRIDE, size[1] // _STRIDE)
+    logits, sure = _logits(size), arguments.confidence
     forms = {
-        "over channels": _OverChannels(size),
-        "class after class": _ClassAfterClass(size),
-        "as a convolution": AnswerGraph(size, confidence=True),
+        "over channels": _OverChannels(size, confidence=sure),
+        "class after class": _ClassAfterClass(size, confidence=sure),
+        "as a convolution": AnswerGraph(size, confidence=sure),
     }
     runs = {
         (runtime, form): run
         for form, module in forms.items()
         for runtime, run in _runs(module.eval(), logits).items()
     }
+    if not sure:
+        runs["torch", "at edges"] = lambda: answer_at_edges(logits, size)
     times: dict[tuple[str, str], list[float]] = {name: [] for name in runs}
     for _ in range(arguments.rounds):
         for name, run in runs.items():
@@ -74,6 +87,14 @@ def main() -> None:
             times[name].append((time.perf_counter() - started) * 1e3)
     for (runtime, form), each in sorted(times.items()):
         print(f"{runtime:12} {form:18} {median(each):6.1f} ms")
+
+
+def _logits(size: tuple[int, int]) -> Tensor:
+    """Of the fused route."""
+    sample = SceneDrive(frames=1, height=size[0], width=size[1], light="dusk")[0]
+    cpu = torch.device("cpu")
+    images = {Modality.EO: levels(sample.eo, size, cpu), Modality.IR: levels(sample.ir, size, cpu)}
+    return TorchEngine(load_checkpoint(share_path(DEFAULT_CHECKPOINT)), cpu).logits(images).contiguous()
 
 
 def _runs(tail: nn.Module, logits: Tensor) -> dict[str, Callable[[], object]]:

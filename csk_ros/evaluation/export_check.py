@@ -82,9 +82,10 @@ class Checker:
             started = perf_counter()
             answer = run(images)
             took_ms = (perf_counter() - started) * 1e3
-            wanted = self._segmenter.segment(
-                **{m.value: image for m, image in zip(route.modalities, images, strict=True)}
-            )
+            given: dict[str, Any] = {
+                m.value: image for m, image in zip(route.modalities, images, strict=True)
+            }
+            wanted = self._segmenter.segment(**given)
             tally.add(answer, took_ms, wanted, _labels(sample, answer[0].shape))
         return tally.check()
 

@@ -37,7 +37,7 @@ class RebuildingSegmenter:
         """Whether so many failures have come in a row that no further frame should be tried."""
         return self._failures >= self._most_failures
 
-    def segment(self, **images: Any) -> Segmentation:
+    def segment(self, **asked: Any) -> Segmentation:
         """As :meth:`csk_ros.inference.Segmenter.segment`.
 
         Raises:
@@ -45,7 +45,7 @@ class RebuildingSegmenter:
             EngineFailure: the engine failed on this frame, or could not be built anew for it.
         """
         try:
-            segmentation = self._ready().segment(**images)
+            segmentation = self._ready().segment(**asked)
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 (engines raise whatever their libraries raise)

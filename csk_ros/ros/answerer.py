@@ -111,7 +111,8 @@ class Answerer:
         if (ir if decision.ir else eo) is None:
             return DropCause.UNREADABLE
         try:
-            segmentation = self._segmenter.segment(eo=eo, ir=ir)
+            sure = self._outputs.confidence_is_heard
+            segmentation = self._segmenter.segment(eo=eo, ir=ir, confidence=sure)
         except InputError as error:
             self._log(f"{decision.route.value} frame dropped: {error}")
             return DropCause.UNREADABLE

@@ -82,7 +82,7 @@ def _run(checkpoint: str, options: dict[str, Any]) -> Iterator[Engine]:
 
 
 def _latency_ms(segmenter: Segmenter, route: Route, height: int, width: int) -> float:
-    blank = {
+    blank: dict[Modality, Any] = {
         Modality.EO: np.zeros((height, width, 3), np.uint8),
         Modality.IR: np.zeros((height, width), np.uint8),
     }

@@ -47,6 +47,11 @@ class Outputs:
         self._route: Route | None = None
         self._labels = self._publisher(LabelInfo, "~/label_info", LATCHED) if LabelInfo else None
 
+    @property
+    def confidence_is_heard(self) -> bool:
+        """Whether anybody listens to the confidence, so that it is worth making."""
+        return bool(self._confidence and self._confidence.get_subscription_count())
+
     def publish(
         self,
         segmentation: Segmentation,

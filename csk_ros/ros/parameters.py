@@ -143,7 +143,7 @@ _TABLE = {
         choices=("auto", "fused", "ir_only", "eo_only"),
         when=_LIVE,
     ),
-    "confidence": _Parameter(default=True, description="Publish ~/confidence."),
+    "confidence": _Parameter(default=True, description="Publish ~/confidence while somebody listens."),
     "overlay_opacity": _Parameter(0.5, "Opacity of the classes on ~/overlay.", 0.0, 1.0, when=_LIVE),
     "engine_failures": _Parameter(
         3, "Frames in a row that the engine fails on before the node gives it up.", 1, 1000

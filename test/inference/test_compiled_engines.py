@@ -80,7 +80,7 @@ def _agree(checkpoint, engine, route, size):
         assert (ids == wanted).float().mean() > 0.999
         for asked in (size, (2 * size[0], size[1])):
             ids, confidence = answer(got.clone(), asked, confidence=True)
-            maps = engine.maps(images, asked)
+            maps = engine.maps(images, asked, confidence=True)
             assert (maps[0] == ids).float().mean() > 0.999
             assert (maps[1].int() - confidence).abs().max() <= 1
 
@@ -125,7 +125,7 @@ def test_a_switch_compiles_nothing_and_few_sizes_are_kept(name, checkpoint, monk
     engine = build_engine(name, checkpoint, CPU, options=EngineOptions(report=said.append))
 
     def run(route, size):
-        engine.maps(_images(route, size, "noise"), (4, 4))
+        engine.maps(_images(route, size, "noise"), (4, 4), confidence=True)
 
     run(Route.FUSED, (32, 32))
     assert sorted(compiled) == sorted((route, (32, 32)) for route in Route)
@@ -170,6 +170,9 @@ def test_segmenter_answers_as_with_torch_and_repeats_itself(name, file, confiden
     expected = Segmenter.from_checkpoint(file, "torch", "cpu").segment(ir=_ir())
     assert np.array_equal(first.labels, second.labels)
     assert np.mean(first.labels == expected.labels) > 0.999
+    without = segmenter.segment(ir=_ir(), confidence=False)
+    assert without.confidence is None
+    assert np.mean(without.labels == expected.labels) > 0.999
     if confidence:
         assert np.array_equal(first.confidence, second.confidence)
         assert np.abs(first.confidence.astype(int) - expected.confidence).max() <= 1

@@ -35,7 +35,7 @@ def _images(size, seed=0):
 
 def _hints(engine):
     """The precisions of the network and of the answer, once an image was answered."""
-    engine.maps(_images((32, 32)), (32, 32))
+    engine.maps(_images((32, 32)), (32, 32), confidence=True)
     requests = engine._models[32, 32][Route.IR_ONLY], *engine._answers.values()
     models = [request._request.get_compiled_model() for request in requests]
     assert {model.get_property("INFERENCE_NUM_THREADS") for model in models} == {2}
@@ -90,7 +90,7 @@ def test_an_answer_of_another_size_takes_no_other_network(checkpoint, monkeypatc
     engine = OpenVINOEngine(checkpoint, CPU)
     first = [(8, width) for width in range(4, 4 + KEPT_SIZES)]
     for size in [*first, *first, (9, 9), first[0]]:
-        assert engine.maps(_images((32, 32)), size).shape == (2, *size)
+        assert engine.maps(_images((32, 32)), size, confidence=True).shape == (2, *size)
     assert len(networks) == len(Route)
     assert answers == [*first, (9, 9), first[0]]  # few are kept
 
@@ -116,7 +116,7 @@ signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
 network = build_network("single", num_classes=9, decoder_width=8, modality="ir").eval()
 checkpoint = Checkpoint(network, MFNET, DEFAULT_NORMALISATION, {})
 engines = [OpenVINOEngine(checkpoint, torch.device("cpu"), EngineOptions(threads=1))]
-engines[0].maps({Modality.IR: torch.zeros(1, 32, 32, 1)}, (32, 32))
+engines[0].maps({Modality.IR: torch.zeros(1, 32, 32, 1)}, (32, 32), confidence=True)
 thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
 thread.start()
 thread.join()
@@ -146,7 +146,7 @@ def test_what_cannot_be_converted_is_one_line():
     odd.weight = torch.nn.Parameter(torch.zeros(1))
     engine = OpenVINOEngine(Checkpoint(odd, MFNET, DEFAULT_NORMALISATION, {}), CPU)
     with pytest.raises(EngineError, match=r"openvino .* cannot compile IR_ONLY at 8x8: ") as caught:
-        engine.maps({Modality.IR: torch.zeros(1, 8, 8, 1)}, (8, 8))
+        engine.maps({Modality.IR: torch.zeros(1, 8, 8, 1)}, (8, 8), confidence=True)
     assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
-from csk_ros.inference.postprocess import AnswerGraph, answer
+from csk_ros.inference.postprocess import AnswerGraph, answer, answer_at_edges
 from csk_ros.inference.preprocess import count_percentiles, levels, resize_image, to_levels, upload
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -140,9 +140,9 @@ def test_working_size_is_not_the_answers_size(checkpoint):
 
 
 def _spy(function, sizes):
-    def call(images, size):
+    def call(images, size, **more):
         sizes.append(tuple(next(iter(images.values())).shape[1:3]))
-        return function(images, size)
+        return function(images, size, **more)
 
     return call
 
@@ -225,6 +225,51 @@ def test_both_forms_resize_alike(shape, factor, more, confidence):
         # resized the other way a logit differs by its rounding, so only ties may fall otherwise
         assert (got[0] == expected[0]).float().mean() > 0.9
         assert (got.int() - expected)[1:].abs().max() <= 1 if confidence else True
+
+
+def _regions(height, width, few):
+    """Logits of blocks, each of one class with some noise: classes meet along few lines or everywhere."""
+    generator = torch.manual_seed(height * width)
+    block = 24 if few else 1
+    tops = torch.randint(0, 5, (-(-height // block), -(-width // block)), generator=generator)
+    tops = tops.repeat_interleave(block, 0).repeat_interleave(block, 1)[:height, :width]
+    one_hot = torch.nn.functional.one_hot(tops, 5).permute(2, 0, 1)[None]
+    return 4 * one_hot + torch.rand(1, 5, height, width, generator=generator)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+)
+def test_pixels_that_no_class_edge_touches_need_no_resizing(shape, size):
+    logits = _regions(*shape, few=True)
+    expected = answer(logits.clone(), size, confidence=True)[:1]
+    got = answer_at_edges(logits, size)
+    if got is None:  # a small image may be full of edges
+        assert min(shape) < 64
+        return
+    assert (got.dtype, got.shape) == (torch.uint8, (1, *size))
+    resized = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
+    lost = resized.max(dim=1).values - resized.gather(1, got[None].long())[:, 0]
+    assert lost.max() < 1e-5  # only a tie, within rounding, may fall otherwise
+    assert (got == expected).float().mean() > 0.99 or got.numel() < 100
+
+
+@pytest.mark.parametrize("flips", [(), (2,), (3,), (2, 3)])
+def test_a_corner_of_a_region_is_an_edge_too(flips):
+    logits = torch.rand(1, 3, 20, 30, generator=torch.manual_seed(0))
+    logits[:, 0] += 2
+    logits[:, 1, 12:, 20:] += 4
+    logits = logits.flip(flips)
+    expected = answer(logits.clone(), (100, 120), confidence=True)[:1]
+    assert torch.equal(answer_at_edges(logits, (100, 120)), expected)
+
+
+def test_where_classes_meet_everywhere_the_whole_is_resized(checkpoint):
+    logits = _regions(40, 60, few=False)
+    assert answer_at_edges(logits, (80, 120)) is None
+    ids = answer(logits.clone(), (80, 120), confidence=False)
+    assert torch.equal(ids, answer(logits.clone(), (80, 120), confidence=True)[:1])
 
 
 @pytest.mark.parametrize("size", [(20, 30), (60, 70)])

@@ -20,6 +20,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from csk_ros.inference import Segmenter
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.labels import MFNET
 from csk_ros.messages import stamp_to_ns
@@ -97,6 +98,22 @@ def test_overlay_and_confidence(peer, start):
     assert peer.heard["segment/overlay"][0].encoding == "rgb8"
     peer.wait_for(lambda: peer.heard["segment/confidence"])
     assert peer.heard["segment/confidence"][0].encoding == "mono8"
+
+
+def test_the_confidence_is_made_only_while_somebody_listens(peer, start, monkeypatch):
+    asked, segment = [], Segmenter.segment
+    monkeypatch.setattr(
+        Segmenter,
+        "segment",
+        lambda *args, **given: asked.append(given["confidence"]) or segment(*args, **given),
+    )
+    monkeypatch.setattr(Segmenter, "warm_up", lambda _: None)
+    start()
+    peer.wait_for(lambda: play(peer, 2) and peer.masks())
+    assert set(asked) == {False}
+    peer.listen(Image, "segment/confidence", 10)
+    peer.wait_for(lambda: play(peer, 2) and peer.heard["segment/confidence"])
+    assert asked[-1]
 
 
 def test_masks_come_as_png_too_when_somebody_listens(peer, start):

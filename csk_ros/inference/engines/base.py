@@ -29,7 +29,7 @@ class EngineOptions:
     Attributes:
         precision: what to compute in; one of the engine's :attr:`Engine.precisions`.
         threads: CPU threads of the network; ``None`` takes as many as torch has and leaves those as they are.
-        confidence: whether the answers hold the confidence.
+        confidence: whether answers with the confidence will be asked for.
         cache: where compiled models are kept between runs; None keeps them nowhere.
         report: called with a line when something takes seconds.
     """
@@ -76,13 +76,16 @@ class Engine(ABC):
         return max(len(os.sched_getaffinity(0)) - cls.spare_cores, 1)
 
     @abstractmethod
-    def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Label ids, and confidence if the engine was built for it, by the route that the images make.
+    def maps(
+        self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
+    ) -> torch.Tensor:
+        """Label ids, and confidence if asked for, by the route that the images make.
 
         Args:
             images: levels 0 to 255 on :attr:`device`, uint8 or float32, of one H and W: EO (1, H, W, 3), IR
                 (1, H, W, 1).
             size: height and width of the answer.
+            confidence: whether it is wanted; never where the engine was built without.
 
         Returns:
             uint8 (1 or 2, height, width) on :attr:`device`: ids, and ``round(255 * greatest softmax

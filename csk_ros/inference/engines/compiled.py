@@ -52,13 +52,15 @@ class CompiledEngine(Engine):
         self._fingerprint = fingerprint(checkpoint)
         self._models: OrderedDict[tuple[int, int], dict[Route, Model]] = OrderedDict()
 
-    def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    def maps(
+        self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
+    ) -> torch.Tensor:
         """Label ids and confidence of the route that the images make; see :class:`Engine`.
 
         Raises:
             EngineError: if the network cannot be compiled at this size.
         """
-        return self._answer(self.logits(images), size)
+        return self._answer(self.logits(images), size, confidence=confidence)
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Float32 logits (1, C, h, w), valid until the next call; see :class:`RouteGraph`."""
@@ -66,9 +68,9 @@ class CompiledEngine(Engine):
         route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
         return self._model(route, (height, width))([images[modality] for modality in route.modalities])
 
-    def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def _answer(self, logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> torch.Tensor:
         """The maps of logits, which may be overwritten."""
-        return answer(logits, size, confidence=self._options.confidence)
+        return answer(logits, size, confidence=confidence)
 
     def _model(self, route: Route, size: tuple[int, int]) -> Model:
         models = self._models.setdefault(size, {})

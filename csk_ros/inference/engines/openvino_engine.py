@@ -18,7 +18,7 @@ import csk_ros
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
-from csk_ros.inference.postprocess import AnswerGraph
+from csk_ros.inference.postprocess import AnswerGraph, answer_at_edges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,14 +92,20 @@ class OpenVINOEngine(CompiledEngine):
         key = self.key(route, size, "float32")
         return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)), precision)
 
-    def _answer(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        key = logits.shape, size
+    def _answer(self, logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> torch.Tensor:
+        whole = self._whole_answer(logits.shape, size)  # ready for the first frame full of edges
+        if not confidence and (labels := answer_at_edges(logits, size)) is not None:
+            return labels
+        return whole([logits])[: 1 + confidence].clone()
+
+    def _whole_answer(self, shape: torch.Size, size: tuple[int, int]) -> _Request:
+        key = shape, size
         if key not in self._answers:
             self._answers[key] = self._compile_answer(*key)
             if len(self._answers) > KEPT_SIZES:
                 self._answers.popitem(last=False)
         self._answers.move_to_end(key)
-        return self._answers[key]([logits]).clone()
+        return self._answers[key]
 
     def _compile_answer(self, shape: torch.Size, size: tuple[int, int]) -> _Request:
         """A small model of its own, so that an answer of another size takes no second network."""

@@ -56,7 +56,6 @@ class TorchEngine(Engine):
             torch.set_num_threads(options.threads)
         self.device = device
         self._dtype = PRECISIONS[options.precision]
-        self._confidence = options.confidence
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         graphs = {route: RouteGraph(checkpoint, folded, route) for route in checkpoint.network.routes}
         try:
@@ -67,9 +66,11 @@ class TorchEngine(Engine):
         except RuntimeError as error:  # a full, exclusive or broken device
             raise EngineError(f"{device} cannot take the network: {str(error).splitlines()[0]}") from error
 
-    def maps(self, images: dict[Modality, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    def maps(
+        self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
+    ) -> torch.Tensor:
         """Label ids and confidence of the route that the images make; see :class:`Engine`."""
-        return answer(self.logits(images), size, confidence=self._confidence)
+        return answer(self.logits(images), size, confidence=confidence)
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Float32 logits (1, C, h, w) of the route that the images make; see :class:`RouteGraph`."""
