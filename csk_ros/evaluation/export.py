@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import torch
 import csk_ros
 from csk_ros.evaluation.export_check import Check, Checker, camera_images
 from csk_ros.inference import SegmenterError
-from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, save_openvino
+from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
 from csk_ros.inference.exported import FORMATS, MULTIPLE, PRECISIONS, ExportShape, export_route, run_exported
 from csk_ros.inference.model_cache import ModelCache, fingerprint
 from csk_ros.inference.preprocess import levels
@@ -236,9 +235,7 @@ def _keep_for_the_node(
     cache = ModelCache.beside(settings.checkpoint)
     engine = OpenVINOEngine(checkpoint, torch.device("cpu"))
     for route, model in calibrated.items():
-        key = engine.key(route, settings.shape.working_size(route), "int8")
-        cache.discard(key)
-        if cache.put(key, partial(save_openvino, model)) is None:
+        if engine.keep(cache, route, settings.shape.working_size(route), model) is None:
             folders = " or ".join(map(str, cache.folders))
             raise SegmenterError(f"cannot write the node's int8 models into {folders}")
 

@@ -23,8 +23,8 @@ FOLDER = ".csk_ros_cache"
 _MANIFEST = "manifest.json"
 _NEW = ".new-"
 _LONGEST_WRITE_S = 3600.0
-KEPT = 48
-"""Models that a cache keeps, the latest used; one of the shipped network takes 8 to 16 MB."""
+KEPT = 64
+"""Models that a cache keeps, the latest used; one of the shipped network takes 3 to 17 MB."""
 
 
 class ModelCache:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from csk_ros.inference import EngineError
 from csk_ros.inference.engines import EngineOptions, build_engine
 from csk_ros.inference.engines.compiled import KEPT_SIZES
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
+from csk_ros.inference.model_cache import ModelCache
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
 from csk_ros.network import DEFAULT_NORMALISATION, Checkpoint
@@ -72,6 +75,61 @@ def test_an_engine_built_anew_traces_only_what_is_new(make_checkpoint, monkeypat
         next(checkpoint.network.parameters()).mul_(2)
     assert not torch.equal(OpenVINOEngine(checkpoint, CPU).logits(images), first)
     assert len(traced) == 2
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """A list that grows with every model that is compiled."""
+    models, compile_it = [], OpenVINOEngine._compiled
+    monkeypatch.setattr(
+        OpenVINOEngine,
+        "_compiled",
+        lambda self, what, *more: models.append(what) or compile_it(self, what, *more),
+    )
+    return models
+
+
+@installed
+def test_the_next_start_compiles_nothing(make_checkpoint, compiled, tmp_path):
+    checkpoint, cache = make_checkpoint("single", modality="ir"), ModelCache(tmp_path)
+
+    def run(**more):
+        engine = OpenVINOEngine(checkpoint, CPU, EngineOptions(cache=cache, **more))
+        return engine.maps(_images((32, 48)), (64, 96), confidence=True).clone()
+
+    first = run(threads=2)
+    assert compiled == ["IR_ONLY at 32x48", "the answer at 64x96"]
+    assert torch.equal(run(threads=1), first)
+    assert len(compiled) == 2
+    assert _hints(OpenVINOEngine(checkpoint, CPU, EngineOptions(cache=cache, threads=2))) == ["f32", "f32"]
+    # what OpenVINO refuses, though it is as it was written, is compiled once more
+    for folder in [place for place in tmp_path.iterdir() if (place / "compiled.blob").exists()]:
+        key = json.loads((folder / "manifest.json").read_text())["key"]
+        cache.discard(key)
+        cache.put(key, lambda new: (new / "compiled.blob").write_bytes(b"of another build"))
+    compiled.clear()
+    assert torch.equal(run(), first)
+    assert len(compiled) == 2
+    assert torch.equal(run(), first)
+    assert len(compiled) == 2
+
+
+@installed
+def test_a_new_calibration_takes_the_place_of_a_compiled_one(make_checkpoint, tmp_path):
+    checkpoint, cache = make_checkpoint("single", modality="ir"), ModelCache(tmp_path)
+    options, size = EngineOptions("int8", cache=cache), (32, 48)
+
+    def run(bias):
+        """Keep a model, as export does, and run it."""
+        with torch.no_grad():
+            changed = copy.deepcopy(checkpoint)
+            list(changed.network.parameters())[-1].add_(bias)
+        model = OpenVINOEngine(changed, CPU).convert(Route.IR_ONLY, size)
+        OpenVINOEngine(checkpoint, CPU).keep(cache, Route.IR_ONLY, size, model)
+        return OpenVINOEngine(checkpoint, CPU, options).logits(_images(size)).clone()
+
+    first = run(0)
+    assert torch.allclose(run(1), first + 1, atol=1e-4)
 
 
 @installed

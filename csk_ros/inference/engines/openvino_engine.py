@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
 import warnings
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,10 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO is told of each; an int8 model says itself which of its layers are."""
 
 MODEL_FILE = "model.xml"
+_COMPILED_FILE = "compiled.blob"
+
+_MACHINE = "FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"
+"""What a compiled model depends on besides OpenVINO's version, as its properties."""
 
 _KEPT_CONVERSIONS = 4 * KEPT_SIZES
 _conversions: OrderedDict[str, Any] = OrderedDict()
@@ -85,12 +90,13 @@ class OpenVINOEngine(CompiledEngine):
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         what = f"{route.value} at {size[0]}x{size[1]}"
-        precision = PRECISIONS[self._options.precision]
+        hint = PRECISIONS[self._options.precision]
         if self._options.precision == "int8":
-            return self._request(what, lambda: self._calibrated(route, size), precision)
+            key = self._key(route, size, "int8")
+            return self._request(what, key, lambda: self._calibrated(route, size), hint)
         # bfloat16 is made of float32 when it is compiled
-        key = self.key(route, size, "float32")
-        return self._request(what, lambda: self._converted(key, lambda: self.convert(route, size)), precision)
+        key = self._key(route, size, "float32")
+        return self._request(what, key, lambda: self._converted(key, lambda: self.convert(route, size)), hint)
 
     def _answer(self, logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> torch.Tensor:
         whole = self._whole_answer(logits.shape, size)  # ready for the first frame full of edges
@@ -118,24 +124,57 @@ class OpenVINOEngine(CompiledEngine):
         graph = AnswerGraph(size, confidence=self._options.confidence)
         return self._request(
             f"the answer at {size[0]}x{size[1]}",
+            key,
             lambda: self._converted(key, lambda: trace_openvino(graph, (torch.zeros(shape),))),
             "f32",
         )
 
-    def _request(self, what: str, make: Callable[[], Any], precision: str) -> _Request:
-        failures = self._openvino.frontend
+    def _request(self, what: str, key: dict[str, Any], make: Callable[[], Any], hint: str) -> _Request:
+        """A model ready to run: as it was compiled at an earlier start, or what ``make`` gives."""
         # else the machine decides, and the same weights answer differently elsewhere
-        settings = {**self._settings, "INFERENCE_PRECISION_HINT": precision}
+        settings = {**self._settings, "INFERENCE_PRECISION_HINT": hint}
+        key = self._compiled_key(key, hint)
+        compiled = self._imported(key, settings)
+        if compiled is None:
+            compiled = self._compiled(what, make, settings)
+            if cache := self._options.cache:
+                with suppress(RuntimeError):  # it runs all the same
+                    cache.put(key, lambda folder: _write_compiled(compiled, folder))
+        return _Request(compiled.create_infer_request())
+
+    def _imported(self, key: dict[str, Any], settings: dict[str, Any]) -> Any:
+        cache = self._options.cache
+        folder = cache and cache.find(key)
+        if not (cache and folder):
+            return None
         try:
-            compiled = self._core.compile_model(make(), "CPU", settings)
+            return self._core.import_model((folder / _COMPILED_FILE).read_bytes(), "CPU", settings)
+        except RuntimeError:  # OpenVINO's own judgement of what it wrote: compile it again
+            cache.discard(key)
+            return None
+
+    def _compiled(self, what: str, make: Callable[[], Any], settings: dict[str, Any]) -> Any:
+        failures = self._openvino.frontend
+        try:
+            return self._core.compile_model(make(), "CPU", settings)
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {what}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-        return _Request(compiled.create_infer_request())
 
-    def key(self, route: Route, size: tuple[int, int], precision: str) -> dict[str, Any]:
+    def keep(self, cache: ModelCache, route: Route, size: tuple[int, int], model: Any) -> Path | None:
+        """Keep an int8 model of a route for engines to come, in place of an earlier one.
+
+        Returns:
+            Its folder, or None if it could not be written.
+        """
+        key = self._key(route, size, "int8")
+        for old in (key, self._compiled_key(key, PRECISIONS["int8"])):
+            cache.discard(old)
+        return cache.put(key, lambda folder: save_openvino(model, folder))
+
+    def _key(self, route: Route, size: tuple[int, int], precision: str) -> dict[str, Any]:
         """What a model depends on, as :class:`ModelCache` takes it."""
         return {
             "engine": self.name,
@@ -146,13 +185,16 @@ class OpenVINOEngine(CompiledEngine):
             "precision": precision,
         }
 
+    def _compiled_key(self, key: dict[str, Any], hint: str) -> dict[str, Any]:
+        return {**key, "compiled": [hint, *(str(self._core.get_property("CPU", name)) for name in _MACHINE)]}
+
     @property
     def _versions(self) -> list[str]:
         return [csk_ros.__version__, self._openvino.__version__, torch.__version__]
 
     def _calibrated(self, route: Route, size: tuple[int, int]) -> Any:
         cache = self._options.cache
-        model = cache and self._cached(cache, self.key(route, size, "int8"))
+        model = cache and self._cached(cache, self._key(route, size, "int8"))
         if not model:
             height, width = size
             raise EngineError(
@@ -233,6 +275,12 @@ def chain_openvino(*models: Any) -> Any:
         for parameter, result in zip(after.get_parameters(), before.get_results(), strict=True):
             parameter.output(0).replace(result.input_value(0))
     return import_openvino().Model(parts[-1].get_results(), parts[0].get_parameters())
+
+
+def _write_compiled(compiled: Any, folder: Path) -> None:
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    (folder / _COMPILED_FILE).write_bytes(stream.getbuffer())
 
 
 def save_openvino(model: Any, folder: Path) -> None:
