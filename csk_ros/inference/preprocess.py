@@ -67,7 +67,10 @@ def upload(image: NDArray[Any], device: torch.device) -> torch.Tensor:
             image.view(np.int16) if image.flags.c_contiguous else np.ascontiguousarray(image).view(np.int16)
         )
     image = np.require(image, requirements=("C", "W"))
-    tensor = torch.from_numpy(image).to(device)
+    tensor = torch.from_numpy(image)
+    if device.type == "cuda":  # from pinned memory the device fetches it by itself
+        tensor = tensor.pin_memory()
+    tensor = tensor.to(device, non_blocking=True)
     return (tensor if tensor.dim() == 3 else tensor[..., None])[None]
 
 

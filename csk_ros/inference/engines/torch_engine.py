@@ -1,15 +1,17 @@
-"""The torch engine: eager torch on the CPU or on CUDA.
+"""The torch engine: eager torch on the CPU, CUDA graphs of the same on a GPU.
 
-Checked on the CPU; the CUDA path uses the same code and has not been run on a GPU yet.
+Checked on the CPU; not run on a GPU yet.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, Engine, EngineOptions
+from csk_ros.inference.engines.cuda_graph import CudaGraph
 from csk_ros.inference.errors import EngineError
 from csk_ros.inference.graph import RouteGraph
 from csk_ros.inference.postprocess import answer
@@ -17,9 +19,12 @@ from csk_ros.modality import Modality, Route
 from csk_ros.network import fold_batch_norms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from csk_ros.network import Checkpoint
+
+KEPT_GRAPHS = 16
+"""CUDA graphs that are kept, the latest used; one for each route and size."""
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -32,8 +37,8 @@ class TorchEngine(Engine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: CPU or CUDA.
-        options: precision ``float32``, on CUDA ``float16``, there and on a CPU that has it ``bfloat16``, by
-            autocast; the threads are torch's in the whole process.
+        options: precision ``float32``, on CUDA ``float16``, there and on a CPU that has it ``bfloat16``; the
+            threads are torch's in the whole process.
 
     Raises:
         EngineError: for another precision, one that the device does not compute in, or a device that refuses
@@ -55,8 +60,11 @@ class TorchEngine(Engine):
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         self.device = device
-        self._dtype = PRECISIONS[options.precision]
+        self._confidence, self._report = options.confidence, options.report
+        self._captured: OrderedDict[tuple[Any, ...], Callable[[Sequence[torch.Tensor]], torch.Tensor]]
+        self._captured = OrderedDict()
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
+        folded = folded.to(PRECISIONS[options.precision])
         graphs = {route: RouteGraph(checkpoint, folded, route) for route in checkpoint.network.routes}
         try:
             self._graphs = {
@@ -70,15 +78,41 @@ class TorchEngine(Engine):
         self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
     ) -> torch.Tensor:
         """Label ids and confidence of the route that the images make; see :class:`Engine`."""
-        return answer(self.logits(images), size, confidence=confidence)
+        if self.device.type != "cuda":
+            return answer(self.logits(images), size, confidence=confidence)
+        inputs = list(images.values())
+        key = *images, *((each.shape, each.dtype) for each in inputs), size
+        if key not in self._captured:
+            self._captured[key] = self._capture(images, size)
+            if len(self._captured) > KEPT_GRAPHS:
+                self._captured.popitem(last=False)
+        self._captured.move_to_end(key)
+        return self._captured[key](inputs)[: 1 + confidence]
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Float32 logits (1, C, h, w) of the route that the images make; see :class:`RouteGraph`."""
         route = Route.of(eo=Modality.EO in images, ir=Modality.IR in images)
-        reduced = self._dtype is not torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=reduced):
+        with torch.inference_mode():
             logits: torch.Tensor = self._graphs[route](*(images[m] for m in route.modalities))
         return logits
+
+    def _capture(
+        self, images: dict[Modality, torch.Tensor], size: tuple[int, int]
+    ) -> Callable[[Sequence[torch.Tensor]], torch.Tensor]:
+        """From images to maps, with confidence if it may be asked for: on a GPU that costs nearly nothing."""
+        modalities, inputs = zip(*images.items(), strict=True)
+
+        def run(inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+            logits = self.logits(dict(zip(modalities, inputs, strict=True)))
+            return answer(logits, size, confidence=self._confidence)
+
+        others = (graph.pool for graph in self._captured.values() if isinstance(graph, CudaGraph))
+        try:
+            return CudaGraph(run, inputs, next(others, None))
+        except RuntimeError as error:
+            reason = next(iter(str(error).splitlines()), "no reason given")
+            self._report(f"torch: without a CUDA graph, so slower than this device can: {reason}")
+            return run
 
 
 def _cpu_precisions() -> tuple[str, ...]:
