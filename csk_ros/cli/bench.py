@@ -65,6 +65,7 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
         default="",
         help="node to compare with; default: benchmarks/usual_node.py",
     )
+    nodes.add_argument("--no-usual", action="store_true", help="measure our node alone")
     nodes.add_argument("--no-end-to-end", action="store_true", help="leave this part out")
 
 
@@ -124,8 +125,12 @@ def _segmenter(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]
 def _end_to_end(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]:
     from csk_ros.replay.end_to_end import EndToEndSettings, find_usual_node, measure_end_to_end
 
+    if arguments.usual and arguments.no_usual:
+        raise ValueError("--usual names a node to compare with and --no-usual leaves it out: give one")
     usual = Path(arguments.usual).resolve() if arguments.usual else find_usual_node()
-    if usual is None:
+    if arguments.no_usual:
+        usual = None
+    elif usual is None:
         _say("benchmarks/usual_node.py is not installed: no comparison end to end; --usual names such a node")
     settings = EndToEndSettings(
         checkpoint=checkpoint,

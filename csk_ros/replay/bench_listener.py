@@ -99,6 +99,8 @@ def main(arguments: Sequence[str]) -> int:
 
         node.create_subscription(String, "segment/route", on_route, _ROUTES)
         node.create_subscription(Image, "segment/mask", on_mask, _MASKS, raw=True)
+        # a node that may make the confidence makes it only for somebody who listens
+        node.create_subscription(Image, "segment/confidence", lambda _: None, _MASKS, raw=True)
         node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

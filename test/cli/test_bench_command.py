@@ -124,6 +124,7 @@ def test_what_is_asked_for_reaches_the_parts(bench):
     assert bench("--no-segmenter", "--node-size=48x64")[1]["end_to_end"].working_size == (48, 64)
     assert (two.engine, two.device, two.threads, two.confidence) == ("torch", "cpu", 2, True)
     assert two.usual.name == "usual_node.py"
+    assert bench("--no-segmenter", "--no-usual")[1]["end_to_end"].usual is None
     assert one.checkpoint == two.checkpoint
     assert bench("--no-segmenter")[1].keys() == {"end_to_end"}
     assert bench("--no-end-to-end", "--height=96", "--width=128")[1]["segmenter"].sizes == ((96, 128),)
@@ -151,6 +152,7 @@ def test_without_a_usual_node_the_comparison_is_left_out_and_said_so(bench, monk
         (["--rate", "fast"], "fast"),
         (["--device", "abacus"], "device 'abacus' is not known"),
         (["--usual", "HERE/absent.py"], "no node to compare with"),
+        (["--usual", "HERE/old.json", "--no-usual"], "give one"),
     ],
 )
 def test_wrong_requests_are_one_line_before_anything_is_measured(bench, tmp_path, arguments, reason):
