@@ -102,7 +102,12 @@ class PerceptionSettings:
         Raises:
             ValueError: for values that mean nothing together.
         """
-        seconds = {"slop": "slop_ns", "eo_time_offset": "eo_offset_ns", "max_wait": "max_wait_ns"}
+        seconds = {
+            "slop": "slop_ns",
+            "eo_time_offset": "eo_offset_ns",
+            "max_wait": "max_wait_ns",
+            "first_timeout": "first_timeout_ns",
+        }
         chosen: dict[str, Any] = {
             field: int(values[name] * _SECOND) for name, field in seconds.items() if name in values
         }

@@ -81,6 +81,14 @@ _TABLE = {
     "max_wait": _Parameter(
         0.1, "Longest that an IR frame waits for its EO frame while EO lives, s.", 0.0, 10.0, when=_LIVE
     ),
+    "first_timeout": _Parameter(
+        1.0,
+        "A stream is lost if no frame comes for so long before its rate is known, s; a camera of 1 Hz or "
+        "less needs more than its period.",
+        0.1,
+        60.0,
+        when=_LIVE,
+    ),
     "return_frames": _Parameter(
         2, "EO frames in rhythm before a lost EO counts as back.", 1, 1000, when=_LIVE
     ),

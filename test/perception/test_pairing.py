@@ -67,6 +67,15 @@ def test_no_wait_when_the_next_eo_frame_will_be_outside_the_slop():
     assert (decision.route, decision.reason) == (Route.IR_ONLY, Reason.NO_MATCH)
 
 
+@pytest.mark.parametrize(("timeout_ms", "fused"), [(1000, False), (3000, True)])
+def test_cameras_of_half_a_hertz_are_fused_with_a_first_timeout_above_their_period(timeout_ms, fused):
+    frames = merged(stream(EO, 0.5, 0, 20000), stream(IR, 0.5, 0, 20000, latency_ms=1))
+    decisions = drive(frames, PerceptionSettings(first_timeout_ns=timeout_ms * MS))
+    routes = [d.route for d in decisions if d.ir and d.ir.stamp_ns >= 4000 * MS]
+    assert len(routes) >= 7
+    assert {route is Route.FUSED for route in routes} == {fused}
+
+
 def test_no_wait_for_an_eo_frame_that_cannot_come_in_time():
     frames = merged(stream(EO, 30, 1000, 3000, latency_ms=300), stream(IR, 30, 1000, 3000, latency_ms=1))
     late = [d for d in drive(frames) if d.ir and d.ir.stamp_ns > 2000 * MS]

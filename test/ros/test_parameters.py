@@ -50,10 +50,13 @@ def test_values_of_the_wrong_type_or_range_are_refused(make, overrides):
 
 
 def test_units_and_route(make):
-    settings = make(slop=0.02, eo_time_offset=-0.5, max_wait=0.25, return_frames=7, route="ir_only")
+    settings = make(
+        slop=0.02, eo_time_offset=-0.5, max_wait=0.25, first_timeout=3.0, return_frames=7, route="ir_only"
+    )
     settings = settings.perception_settings()
     assert (settings.slop_ns, settings.eo_offset_ns) == (20_000_000, -500_000_000)
     assert (settings.max_wait_ns, settings.return_frames) == (250_000_000, 7)
+    assert settings.first_timeout_ns == 3_000_000_000
     assert settings.route is not None
     assert settings.route.value == "IR_ONLY"
 
