@@ -45,13 +45,11 @@ class Turn:
     around_p95_ms: float | None = None
 
 
-@dataclass(frozen=True)
-class EndToEndRow:
+@dataclass(frozen=True, kw_only=True)
+class EndToEndRow(Turn):
     """One node at one rate: medians over its turns, but sums of images and the greatest ``max_ms``.
 
     Attributes:
-        node, rate_hz, sent, received, p50_ms, p95_ms, p99_ms, max_ms, cpu_percent, memory_mib, fused,
-            around_p95_ms: as :class:`Turn`.
         height, width: of the images, pixels.
         turns: how many.
         loss: share of the images without a mask, 0 to 1.
@@ -59,23 +57,11 @@ class EndToEndRow:
             one of them never had, empty if the usual node was not run.
     """
 
-    node: str
-    rate_hz: float
     height: int
     width: int
     turns: int
-    sent: int
-    received: int
     loss: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    max_ms: float | None
-    cpu_percent: float
-    memory_mib: float
-    fused: float | None
     ratios: dict[str, float]
-    around_p95_ms: float | None = None
 
 
 def make_row(size: tuple[int, int], turns: Sequence[Turn], rounds: Sequence[Sequence[Turn]]) -> EndToEndRow:

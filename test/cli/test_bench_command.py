@@ -22,8 +22,8 @@ PLAIN = SpeedRow(
 )  # fmt: skip
 QUICK = dataclasses.replace(PLAIN, engine="openvino", precision="float32", median_ms=10.0, ratio=4.5)
 USUAL = EndToEndRow(
-    "usual", 5.0, 480, 640, 3, 60, 45, 0.25, 200.0, 300.0, 400.0, 500.0, 150.0, 400.0, None,
-    {"p50_ms": 1.0, "cpu_percent": 1.0},
+    "usual", 5.0, 60, 45, 200.0, 300.0, 400.0, 500.0, 150.0, 400.0, None,
+    height=480, width=640, turns=3, loss=0.25, ratios={"p50_ms": 1.0, "cpu_percent": 1.0},
 )  # fmt: skip
 OURS = dataclasses.replace(
     USUAL, node="csk_ros", fused=0.5, around_p95_ms=1.23, ratios={"p50_ms": 3.25, "cpu_percent": 2.0}
