@@ -372,7 +372,10 @@ def _faster(libraries: Libraries | None, engine: Engine, load: float) -> tuple[s
     height, width = (int(side * scale) // 32 * 32 for side in (engine.height, engine.width))
     if min(height, width) < _SMALLEST_SIDE:
         return "", "use a GPU, or a lower frame rate of the thermal camera"
-    return f"height: {height}, width: {width}", "parameters of the node: the size that the network works at"
+    note = "parameters of the node: the size that the network works at"
+    if engine.engine == "openvino":
+        note += "; precision: int8 gains as well, once csk export has calibrated the network for that size"
+    return f"height: {height}, width: {width}", note
 
 
 def stream_rate(stream: object) -> float:

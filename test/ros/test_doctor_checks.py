@@ -343,6 +343,11 @@ def test_a_network_that_is_too_slow_for_the_camera(libraries, cure):
     found = codes(check_cpu(facts(stream("ir"), engine=engine, libraries=libraries)))
     assert "1 in 5" in found["cpu.slow"].message
     assert found["cpu.slow"].cure == cure
+    assert "int8" not in found["cpu.slow"].note
+    compiled = dataclasses.replace(engine, engine="openvino")
+    found = codes(check_cpu(facts(stream("ir"), engine=compiled, libraries=libraries)))
+    assert found["cpu.slow"].cure == "height: 192, width: 256"
+    assert "precision: int8" in found["cpu.slow"].note
 
 
 def test_a_gpu_that_torch_does_not_see():
