@@ -154,6 +154,17 @@ def test_an_answer_of_another_size_takes_no_other_network(checkpoint, monkeypatc
 
 
 @installed
+def test_ids_of_a_frame_full_of_edges_are_those_of_the_whole_answer(checkpoint, monkeypatch):
+    logits = torch.rand(1, 9, 8, 12, generator=torch.manual_seed(0))  # of noise
+    monkeypatch.setattr(OpenVINOEngine, "_compile", lambda *_: lambda _: logits)
+    engine = OpenVINOEngine(checkpoint, CPU)
+    maps = engine.maps(_images((32, 48)), (32, 48), confidence=True)
+    ids = engine.maps(_images((32, 48)), (32, 48), confidence=False)
+    assert ids.shape == (1, 32, 48)
+    assert torch.equal(ids, maps[:1])
+
+
+@installed
 def test_every_convolution_has_constant_filters_so_that_it_can_be_of_8_bits(make_checkpoint):
     model = OpenVINOEngine(make_checkpoint(padding="same"), CPU).convert(Route.IR_ONLY, (64, 96))
     filters = [op.input_value(1).get_node() for op in model.get_ops() if "Convolution" in op.get_type_name()]
