@@ -57,7 +57,7 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
         "--node-size", metavar="HxW", type=str, default="", help="of our node's network; default: the images'"
     )
     nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
-    nodes.add_argument("--node-precision", type=str, default="float32", help="as the engine offers")
+    nodes.add_argument("--node-precision", type=str, default="auto", help="auto, or as the engine offers")
     nodes.add_argument(
         "--usual",
         metavar="FILE",

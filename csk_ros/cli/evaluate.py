@@ -32,7 +32,7 @@ def register(commands: Any, name: str) -> None:
     )
     evaluate.add_argument("--engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
     evaluate.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
-    evaluate.add_argument("--precision", type=str, default="float32", help="as the engine offers")
+    evaluate.add_argument("--precision", type=str, default="float32", help="auto, or as the engine offers")
     evaluate.add_argument(
         "--size", metavar="HxW", type=str | None, default=None, help="working size; default: the images' own"
     )

@@ -90,6 +90,7 @@ def run(arguments: Namespace) -> None:
         frames=arguments.frames,
         least_agreement=arguments.least_agreement,
         most_miou_loss=arguments.most_miou_loss,
+        data=arguments.data,
     )
     out = Path(arguments.out).expanduser()
     with _samples(arguments.data, arguments.split) as samples:

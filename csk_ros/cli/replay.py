@@ -171,7 +171,10 @@ def _add_network(parser: ArgumentParser) -> None:
         "--threads", type=int | None, default=None, help="CPU threads; 0: what suits the machine"
     )
     parser.add_argument(
-        "--precision", type=str | None, default=None, help="float32, or as the engine offers: bfloat16, int8"
+        "--precision",
+        type=str | None,
+        default=None,
+        help="auto, or as the engine offers: float32, int8",
     )
     parser.add_argument("--route", type=str | None, default=None, help="auto, fused, ir_only or eo_only")
 

@@ -15,7 +15,9 @@ import csk_ros
 from csk_ros.evaluation.export_check import Check, Checker, camera_images
 from csk_ros.inference import SegmenterError
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
-from csk_ros.inference.exported import FORMATS, MULTIPLE, PRECISIONS, ExportShape, export_route, run_exported
+from csk_ros.inference.exported import FORMATS, PRECISIONS, ExportShape, export_route, run_exported
+from csk_ros.inference.graph import MULTIPLE
+from csk_ros.inference.int8_models import SUFFIX, keep_int8, write_int8
 from csk_ros.inference.model_cache import ModelCache, fingerprint
 from csk_ros.inference.preprocess import levels
 from csk_ros.inference.quantize import quantize
@@ -54,6 +56,7 @@ class ExportSettings:
         least_agreement: share of pixels that must get torch's class; None: 0.99, of int8 0.9.
         most_miou_loss: points of mIoU that may be lost where there are labels.
         threads: of the CPU when the two are compared.
+        data: what the images are, in words, for the record.
 
     Raises:
         ValueError: for values that mean nothing.
@@ -73,6 +76,7 @@ class ExportSettings:
     least_agreement: float | None = None
     most_miou_loss: float = 1.0
     threads: int = field(default_factory=torch.get_num_threads)
+    data: str = "own images"
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -112,8 +116,8 @@ def export(
 ) -> dict[Route, Check]:
     """Write every route as a file of its own, once it answers as torch does on real images.
 
-    An OpenVINO model of int8 is kept in the checkpoint's cache as well, where ``precision: int8`` of the node
-    finds it.
+    The networks of int8 are written into a file for the node as well, which serves every size, and that is
+    kept in the checkpoint's cache, where the node finds it.
 
     Args:
         settings: what.
@@ -150,14 +154,20 @@ def export(
                 say(f"{route.value}: calibrating on {len(calibration)} frames\n")
                 calibrated[route] = _calibrate(checkpoint, route, settings.shape, calibration)
             say(f"{route.value}: writing {path.name}\n")
-            network = calibrated.get(route)
             export_route(
-                checkpoint, route, settings.shape, path, precision=settings.precision, network=network
+                checkpoint,
+                route,
+                settings.shape,
+                path,
+                precision=settings.precision,
+                network=calibrated.get(route),
             )
             say(f"{route.value}: comparing {len(compared)} frames with torch\n")
             checks[route] = checker.check(route, run_exported(path, settings.threads))
             _refuse(route, checks[route], settings)
-        _keep_for_the_node(checkpoint, settings, calibrated)
+        if calibrated:
+            how = f"{len(calibration)} frames of {settings.data}"
+            _keep_for_the_node(checkpoint, settings.checkpoint, calibrated, folder, how)
         (folder / "export.json").write_text(_manifest(settings, checkpoint, checks), encoding="utf-8")
         folder.replace(out)
     return checks
@@ -217,27 +227,25 @@ def _refuse(route: Route, check: Check, settings: ExportSettings) -> None:
 def _calibrate(
     checkpoint: Checkpoint, route: Route, shape: ExportShape, calibration: Sequence[Sample]
 ) -> Any:
-    """The route in int8, levels in and logits out: what the file holds and what the node runs."""
+    """The route in int8, levels in and logits out, of a size that can be reshaped to any."""
     cpu = torch.device("cpu")
-    size = shape.working_size(route)
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in shape.working_size(route))
     frames = [
-        [levels(image, size, cpu).float().numpy() for image in camera_images(sample, route, shape)]
+        [levels(image, (height, width), cpu).float().numpy() for image in camera_images(sample, route, shape)]
         for sample in calibration
     ]
-    return quantize(OpenVINOEngine(checkpoint, cpu).convert(route, size), frames)
+    return quantize(OpenVINOEngine(checkpoint, cpu).convert(route, (height, width)), frames)
 
 
 def _keep_for_the_node(
-    checkpoint: Checkpoint, settings: ExportSettings, calibrated: dict[Route, Any]
+    checkpoint: Checkpoint, path: Path, calibrated: dict[Route, Any], folder: Path, how: str
 ) -> None:
-    if not calibrated:
-        return
-    cache = ModelCache.beside(settings.checkpoint)
-    engine = OpenVINOEngine(checkpoint, torch.device("cpu"))
-    for route, model in calibrated.items():
-        if engine.keep(cache, route, settings.shape.working_size(route), model) is None:
-            folders = " or ".join(map(str, cache.folders))
-            raise SegmenterError(f"cannot write the node's int8 models into {folders}")
+    file = folder / path.with_suffix(SUFFIX).name
+    write_int8(file, fingerprint(checkpoint), calibrated, how)
+    cache = ModelCache.beside(path)
+    if keep_int8(cache, fingerprint(checkpoint), file) is None:
+        folders = " or ".join(map(str, cache.folders))
+        raise SegmenterError(f"cannot write the node's int8 models into {folders}")
 
 
 def _manifest(settings: ExportSettings, checkpoint: Checkpoint, checks: dict[Route, Check]) -> str:

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from csk_ros.inference.camera_graph import CameraGraph, LevelsGraph
-from csk_ros.inference.engines.openvino_engine import (
-    chain_openvino,
-    import_openvino,
-    openvino_core,
-    trace_openvino,
-)
-from csk_ros.inference.graph import RouteGraph
+from csk_ros.inference.graph import MULTIPLE, RouteGraph
 from csk_ros.inference.onnx_file import write_onnx
+from csk_ros.inference.openvino_graph import chain_openvino, reshape_openvino, trace_openvino
+from csk_ros.inference.openvino_library import import_openvino, openvino_core
 from csk_ros.inference.postprocess import AnswerGraph
 from csk_ros.modality import Modality
 from csk_ros.network import fold_batch_norms
@@ -36,9 +32,6 @@ FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 """Suffix of the files of each."""
 
 PRECISIONS = ("float32", "float16", "int8")
-MULTIPLE = 32
-"""Heights and widths of dynamic models are multiples of this, the encoder's greatest stride."""
-
 _MOST = 128
 
 
@@ -92,7 +85,7 @@ def export_route(
         path: ``*.onnx``, or for OpenVINO ``*.xml``, beside which a ``*.bin`` appears.
         precision: ``float32`` or ``float16``, of the weights.
         network: an OpenVINO model of the route, levels in and logits out, in place of the checkpoint's own
-            network: a calibrated one.
+            network: a calibrated one, as :func:`csk_ros.inference.openvino_graph.reshape_openvino` takes it.
 
     Raises:
         SegmenterError: if a library is missing or cannot do it.
@@ -159,7 +152,9 @@ def _openvino_model(checkpoint: Checkpoint, route: Route, shape: ExportShape, ne
     levels, answer = _ends(route, shape)
     # its reader of torch does not know uint16
     images = [x.to(torch.int32) if x.dtype == torch.uint16 else x for x in levels.examples(shape.sizes)]
-    if network is None:
+    if network:
+        network = reshape_openvino(network, shape.working_size(route))
+    else:
         graph = _network(checkpoint, route)
         network = trace_openvino(graph, graph.examples(shape.working_size(route)))
     logits = torch.zeros(tuple(network.output(0).shape))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LEVELS = 255
 """Images come to the graph as levels of 0 to 255, as most cameras give them."""
 
+MULTIPLE = 32
+"""The encoder's greatest stride: of such heights and widths every map in it has even sides."""
+
 
 class RouteGraph(nn.Module):
     """Normalisation and network of one route.

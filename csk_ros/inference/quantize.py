@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from csk_ros.inference.engines.openvino_engine import import_without_reports
 from csk_ros.inference.errors import SegmenterError
+from csk_ros.inference.openvino_library import import_without_reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -60,7 +60,8 @@ class Segmenter:
         confidence: whether confidence maps are made.
         threads: CPU threads, for the whole process; 0 takes what suits the engine and the machine, ``None``
             leaves them as they are.
-        precision: ``float32``, or another that the engine offers; see each.
+        precision: ``float32``, another that the engine offers, see each, or ``auto`` for what suits it, the
+            checkpoint and the machine.
         cache: whether compiled models are kept on disk, beside the checkpoint's file if it has one.
         report: called with a line when the engine does something that takes seconds.
 
@@ -106,7 +107,7 @@ class Segmenter:
         self.routes: frozenset[Route] = checkpoint.network.routes
         self.engine: str = self._engine.name
         self.device: str = str(self._engine.device)
-        self.precision: str = precision
+        self.precision: str = self._engine.precision
 
     @classmethod
     def from_checkpoint(

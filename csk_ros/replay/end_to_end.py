@@ -77,7 +77,7 @@ class EndToEndSettings:
     width: int = 640
     working_size: tuple[int, int] | None = None
     engine: str = "auto"
-    precision: str = "float32"
+    precision: str = "auto"
     device: str = "auto"
     threads: int = 0
     confidence: bool = False

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _DEPTH = 8
 _SEGMENTER = ("engine", "device", "threads", "precision")
+_AS_THE_NODE = {"threads": 0, "precision": "auto"}
 
 
 class ReplayError(RuntimeError):
@@ -318,7 +319,7 @@ class _Replay:
 def _segmenter(checkpoint: Path, parameters: dict[str, Any], *, confidence: bool) -> Segmenter:
     chosen = {name: parameters[name] for name in _SEGMENTER if name in parameters}
     size = {name: parameters.get(name) or None for name in ("height", "width")}
-    return Segmenter.from_checkpoint(checkpoint, confidence=confidence, **{"threads": 0, **chosen, **size})
+    return Segmenter.from_checkpoint(checkpoint, confidence=confidence, **{**_AS_THE_NODE, **chosen, **size})
 
 
 def _perception(parameters: dict[str, Any], segmenter: Segmenter, topics: InputTopics) -> PerceptionSettings:

@@ -57,7 +57,7 @@ _ENGINE_DEFAULTS = {
     "engine": "auto",
     "device": "auto",
     "threads": 0,
-    "precision": "float32",
+    "precision": "auto",
     "height": 0,
     "width": 0,
 }

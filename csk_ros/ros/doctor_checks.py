@@ -373,8 +373,8 @@ def _faster(libraries: Libraries | None, engine: Engine, load: float) -> tuple[s
     if min(height, width) < _SMALLEST_SIDE:
         return "", "use a GPU, or a lower frame rate of the thermal camera"
     note = "parameters of the node: the size that the network works at"
-    if engine.engine == "openvino":
-        note += "; precision: int8 gains as well, once csk export has calibrated the network for that size"
+    if (engine.engine, engine.precision) == ("openvino", "float32"):
+        note += "; precision: int8 gains as well, once csk export has calibrated the network"
     return f"height: {height}, width: {width}", note
 
 

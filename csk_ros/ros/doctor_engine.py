@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from csk_ros.inference import ENGINES, CheckpointError, Segmenter, SegmenterError
-from csk_ros.inference.engines.openvino_engine import import_openvino
+from csk_ros.inference.openvino_library import import_openvino
 from csk_ros.modality import Modality, Route
 from csk_ros.ros.doctor_facts import Checkpoint, Engine, Fact, Libraries
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
@@ -70,7 +71,8 @@ def _run(checkpoint: str, options: dict[str, Any]) -> Iterator[Engine]:
             precision=options["precision"],
         )
         threads = options["threads"] or ENGINES[segmenter.engine].suitable_threads()
-        yield Engine(wanted, "", segmenter.engine, segmenter.device, threads)  # if measuring never ends
+        found = Engine(wanted, "", segmenter.engine, segmenter.device, threads, precision=segmenter.precision)
+        yield found  # if measuring never ends
         height, width = options["size"] or (480, 640)
         latency = {
             route.value: _latency_ms(segmenter, route, height, width) for route in sorted(segmenter.routes)
@@ -78,7 +80,7 @@ def _run(checkpoint: str, options: dict[str, Any]) -> Iterator[Engine]:
     except (SegmenterError, RuntimeError) as error:  # RuntimeError: a full or broken device
         yield Engine(wanted, problem=next(iter(str(error).splitlines()), "it fails without a reason"))
         return
-    yield Engine(wanted, "", segmenter.engine, segmenter.device, threads, latency, height, width)
+    yield replace(found, latency_ms=latency, height=height, width=width)
 
 
 def _latency_ms(segmenter: Segmenter, route: Route, height: int, width: int) -> float:

@@ -274,6 +274,7 @@ class Engine:
         latency_ms: median milliseconds of a frame by route; empty until measured.
         height: of the images measured.
         width: of the images measured.
+        precision: that it computes in.
     """
 
     wanted: list[str]
@@ -284,6 +285,7 @@ class Engine:
     latency_ms: dict[str, float] = field(default_factory=dict)
     height: int = 0
     width: int = 0
+    precision: str = ""
 
 
 Fact = Ros | Parameters | Stream | Graph | Pairing | Transport | Checkpoint | Libraries | Engine

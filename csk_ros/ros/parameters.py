@@ -52,8 +52,9 @@ _TABLE = {
         "else torch.",
     ),
     "precision": _Parameter(
-        "float32",
-        "What it computes in: float32, or what the engine offers beside, such as bfloat16 and int8.",
+        "auto",
+        "What it computes in: auto, float32, or what the engine offers beside, such as bfloat16 and int8; "
+        "auto: int8 with openvino where the weights are calibrated and the CPU is fast in it, else float32.",
     ),
     "device": _Parameter(
         "auto", "Where it runs, as torch names devices (cpu, cuda, cuda:1); auto: a GPU if any."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -127,32 +129,44 @@ def test_precisions_sizes_and_depths(both, scenes, tmp_path, to, precision, more
     assert (check.confidence_error is None) == (not chosen.confidence)
 
 
-INT8 = {"engine": "openvino", "device": "cpu", "precision": "int8", "height": SIZE[0], "width": SIZE[1]}
+INT8 = {"engine": "openvino", "device": "cpu", "precision": "int8"}
 
 
 def test_without_calibration_int8_says_how_to_make_it(thermal):
-    with pytest.raises(EngineError, match=r"no int8 model .* IR_ONLY at 64x96: make it with csk export"):
-        Segmenter.from_checkpoint(thermal, **INT8).warm_up()
+    with pytest.raises(
+        EngineError, match=r"there is no int8 model of this checkpoint: make it with csk export"
+    ):
+        Segmenter.from_checkpoint(thermal, **INT8)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_int8_is_kept_for_the_node(tmp_path, scenes):
     pytest.importorskip("nncf")
-    thermal = _save(tmp_path / "own" / "thermal.safetensors", name="single", modality="ir")
-    chosen = settings(thermal, precision="int8", least_agreement=0.5, most_miou_loss=100.0)
+    thermal = _save(tmp_path / "own" / "thermal.safetensors", name="single", modality="ir", padding="same")
+    chosen = settings(thermal, precision="int8", size=OTHER, least_agreement=0.5, most_miou_loss=100.0)
     export(chosen, scenes, tmp_path / "out")
     ir = camera_images(scenes[0], Route.IR_ONLY, chosen.shape)[0]
-    wanted = Segmenter.from_checkpoint(thermal, "torch", "cpu").segment(ir=ir)
     labels, _ = run_exported(tmp_path / "out" / "ir_only.xml", 1)([ir])
     for confidence in (True, False):
         segmenter = Segmenter.from_checkpoint(thermal, confidence=confidence, **INT8)
         assert segmenter.precision == "int8"
         got = segmenter.segment(ir=ir)
-        assert np.mean(got.labels == wanted.labels) > 0.6
         assert np.mean(got.labels == labels) > 0.999  # the node runs what the file holds
         assert (got.confidence is not None) == confidence
     export(chosen, scenes, tmp_path / "again")  # a calibration takes the place of the one before
+
+    robot = tmp_path / "robot" / "thermal.safetensors"
+    robot.parent.mkdir()
+    for file in (thermal, tmp_path / "again" / "thermal.int8.zip"):
+        shutil.copy(file, robot.parent)
+    for size in (OTHER, SIZE, (45, 71)):
+        image = cv2.resize(ir, size[::-1])
+        got, wanted = (
+            Segmenter.from_checkpoint(robot, cache=False, **how).segment(ir=image)
+            for how in (INT8, {"engine": "torch", "device": "cpu"})
+        )
+        assert np.mean(got.labels == wanted.labels) > 0.6
 
 
 def test_a_model_that_answers_otherwise_is_refused_and_leaves_nothing(thermal, scenes, tmp_path, monkeypatch):

@@ -344,10 +344,11 @@ def test_a_network_that_is_too_slow_for_the_camera(libraries, cure):
     assert "1 in 5" in found["cpu.slow"].message
     assert found["cpu.slow"].cure == cure
     assert "int8" not in found["cpu.slow"].note
-    compiled = dataclasses.replace(engine, engine="openvino")
-    found = codes(check_cpu(facts(stream("ir"), engine=compiled, libraries=libraries)))
-    assert found["cpu.slow"].cure == "height: 192, width: 256"
-    assert "precision: int8" in found["cpu.slow"].note
+    for precision, hint in (("float32", True), ("int8", False)):
+        compiled = dataclasses.replace(engine, engine="openvino", precision=precision)
+        found = codes(check_cpu(facts(stream("ir"), engine=compiled, libraries=libraries)))
+        assert found["cpu.slow"].cure == "height: 192, width: 256"
+        assert ("precision: int8" in found["cpu.slow"].note) == hint
 
 
 def test_a_gpu_that_torch_does_not_see():

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from csk_ros.inference.model_cache import ModelCache
     from csk_ros.modality import Modality
+    from csk_ros.network import Checkpoint
+
+
+AUTO = "auto"
+"""The precision that suits the engine, the checkpoint and the machine."""
 
 
 def _say_nothing(_: str) -> None:
@@ -27,7 +32,8 @@ class EngineOptions:
     """What engines are told besides network and device.
 
     Attributes:
-        precision: what to compute in; one of the engine's :attr:`Engine.precisions`.
+        precision: what to compute in; one of the engine's :attr:`Engine.precisions`, or :data:`AUTO` for
+            :func:`csk_ros.inference.engines.build_engine`.
         threads: CPU threads of the network; ``None`` takes as many as torch has and leaves those as they are.
         confidence: whether answers with the confidence will be asked for.
         cache: where compiled models are kept between runs; None keeps them nowhere.
@@ -51,6 +57,7 @@ class Engine(ABC):
         name: the name by which users ask for it.
         precisions: what it can be asked for; building it tells whether the device can do it.
         device: where it takes its inputs and leaves its answers.
+        precision: what it computes in.
         spare_cores: how many CPU cores it leaves to other processes by itself.
     """
 
@@ -58,6 +65,7 @@ class Engine(ABC):
     precisions: ClassVar[tuple[str, ...]]
     spare_cores: ClassVar[int] = 0
     device: torch.device
+    precision: str
 
     @classmethod
     def check_precision(cls, precision: str) -> None:
@@ -69,6 +77,11 @@ class Engine(ABC):
         if precision not in cls.precisions:
             known = ", ".join(cls.precisions)
             raise EngineError(f"precision of engine {cls.name} must be one of {known}, not {precision!r}")
+
+    @classmethod
+    def suitable_precision(cls, checkpoint: Checkpoint, options: EngineOptions) -> str:  # noqa: ARG003
+        """The precision that suits a checkpoint, this engine and this machine; ``options`` says which."""
+        return "float32"
 
     @classmethod
     def suitable_threads(cls) -> int:

@@ -43,6 +43,7 @@ class CompiledEngine(Engine):
         self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
         self.device = device
+        self.precision = options.precision
         self._options = options
         self._threads = options.threads or torch.get_num_threads()
         if options.threads is not None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
-import sys
-import warnings
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
-from functools import cache
-from itertools import pairwise
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,21 +14,22 @@ import csk_ros
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
+from csk_ros.inference.int8_models import SUFFIX, Int8Models, cpu_is_fast_in_int8, find_int8
+from csk_ros.inference.model_cache import fingerprint
+from csk_ros.inference.openvino_graph import MODEL_FILE, reshape_openvino, save_openvino, trace_openvino
+from csk_ros.inference.openvino_library import import_openvino, openvino_core
 from csk_ros.inference.postprocess import AnswerGraph, answer_at_edges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import ModuleType
 
-    from csk_ros.inference.model_cache import ModelCache
     from csk_ros.modality import Route
     from csk_ros.network import Checkpoint
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO is told of each; an int8 model says itself which of its layers are."""
 
-MODEL_FILE = "model.xml"
 _COMPILED_FILE = "compiled.blob"
 
 _MACHINE = "FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"
@@ -50,11 +46,12 @@ class OpenVINOEngine(CompiledEngine):
     Args:
         checkpoint: whose network to run; it is not changed.
         device: the CPU.
-        options: precision ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` for what
-            ``csk export`` has calibrated and left in the cache.
+        options: precision ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` with the models
+            that came along with the checkpoint or that ``csk export`` has calibrated.
 
     Raises:
-        EngineError: if openvino is missing, for another device, or a precision that the CPU does not have.
+        EngineError: if openvino is missing, for another device, a precision that the CPU does not have, or
+            int8 without calibrated models.
     """
 
     name = "openvino"
@@ -80,6 +77,7 @@ class OpenVINOEngine(CompiledEngine):
         ):
             raise EngineError("this CPU does not compute in bfloat16: use precision float32")
         super().__init__(checkpoint, device, options)
+        self._int8 = self._calibrated() if options.precision == "int8" else None
         self._answers: OrderedDict[tuple[torch.Size, tuple[int, int]], _Request] = OrderedDict()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -88,12 +86,28 @@ class OpenVINOEngine(CompiledEngine):
             "ENABLE_CPU_PINNING": False,
         }
 
+    @classmethod
+    def suitable_precision(cls, checkpoint: Checkpoint, options: EngineOptions) -> str:
+        """``int8`` where all routes are calibrated and the CPU is fast in it, else ``float32``."""
+        try:
+            models = find_int8(fingerprint(checkpoint), checkpoint.path, options.cache)
+        except EngineError as error:
+            options.report(f"openvino: precision float32, since {error}")
+            return "float32"
+        if models is None or not models.routes >= checkpoint.network.routes:
+            return "float32"
+        if not cpu_is_fast_in_int8():
+            options.report("openvino: precision float32, since this CPU has no instructions for int8")
+            return "float32"
+        options.report(f"openvino: precision int8, calibrated on {models.calibration}")
+        return "int8"
+
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         what = f"{route.value} at {size[0]}x{size[1]}"
-        hint = PRECISIONS[self._options.precision]
-        if self._options.precision == "int8":
-            key = self._key(route, size, "int8")
-            return self._request(what, key, lambda: self._calibrated(route, size), hint)
+        hint = PRECISIONS[self.precision]
+        if models := self._int8:
+            key = {**self._key(route, size, "int8"), "calibrated": models.digest}
+            return self._request(what, key, lambda: reshape_openvino(models.read(route), size), hint)
         # bfloat16 is made of float32 when it is compiled
         key = self._key(route, size, "float32")
         return self._request(what, key, lambda: self._converted(key, lambda: self.convert(route, size)), hint)
@@ -163,17 +177,6 @@ class OpenVINOEngine(CompiledEngine):
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
 
-    def keep(self, cache: ModelCache, route: Route, size: tuple[int, int], model: Any) -> Path | None:
-        """Keep an int8 model of a route for engines to come, in place of an earlier one.
-
-        Returns:
-            Its folder, or None if it could not be written.
-        """
-        key = self._key(route, size, "int8")
-        for old in (key, self._compiled_key(key, PRECISIONS["int8"])):
-            cache.discard(old)
-        return cache.put(key, lambda folder: save_openvino(model, folder))
-
     def _key(self, route: Route, size: tuple[int, int], precision: str) -> dict[str, Any]:
         """What a model depends on, as :class:`ModelCache` takes it."""
         return {
@@ -192,17 +195,15 @@ class OpenVINOEngine(CompiledEngine):
     def _versions(self) -> list[str]:
         return [csk_ros.__version__, self._openvino.__version__, torch.__version__]
 
-    def _calibrated(self, route: Route, size: tuple[int, int]) -> Any:
-        cache = self._options.cache
-        model = cache and self._cached(cache, self._key(route, size, "int8"))
-        if not model:
-            height, width = size
+    def _calibrated(self) -> Int8Models:
+        models = find_int8(self._fingerprint, self._checkpoint.path, self._options.cache)
+        if models is None:
             raise EngineError(
-                f"there is no int8 model of this checkpoint for {route.value} at {height}x{width}: "
-                f"make it with csk export --to openvino --precision int8 --size {height}x{width} and images "
-                f"to calibrate on, or use precision float32"
+                f"there is no int8 model of this checkpoint: make it with csk export --to openvino "
+                f"--precision int8 and images to calibrate on, put one that was made elsewhere (*{SUFFIX}) "
+                f"beside the checkpoint, or use precision float32"
             )
-        return model
+        return models
 
     def _converted(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
         known = json.dumps(key)
@@ -215,16 +216,12 @@ class OpenVINOEngine(CompiledEngine):
 
     def _read_or_convert(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
         cache = self._options.cache
-        model = cache and self._cached(cache, key)
-        if not model:
-            model = convert()
-            if cache:
-                cache.put(key, lambda folder: save_openvino(model, folder))
+        if folder := cache and cache.find(key):
+            return self._core.read_model(folder / MODEL_FILE)
+        model = convert()
+        if cache:
+            cache.put(key, lambda folder: save_openvino(model, folder))
         return model
-
-    def _cached(self, cache: ModelCache, key: dict[str, Any]) -> Any:
-        folder = cache.find(key)
-        return folder and self._core.read_model(folder / MODEL_FILE)
 
     def convert(self, route: Route, size: tuple[int, int]) -> Any:
         """The route as an OpenVINO model, levels in, logits out; takes seconds."""
@@ -248,87 +245,7 @@ class _Request:
         return self._output
 
 
-def trace_openvino(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
-    """A torch module as an OpenVINO model for inputs of just these shapes; takes seconds.
-
-    What depends on the shapes alone is computed here: NNCF leaves a convolution as it is whose filters are
-    no constant.
-    """
-    with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
-        # A trace holds for this one shape, as it should; torch.export takes far longer.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # it is public
-        warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]  # torch's
-        shapes = [list(example.shape) for example in examples]
-        model = import_openvino().convert_model(traced, example_input=examples, input=shapes)
-    passes = importlib.import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
-    return model
-
-
-def chain_openvino(*models: Any) -> Any:
-    """One model of several, each fed with what the one before gives; they are not changed."""
-    parts = [model.clone() for model in models]
-    for before, after in pairwise(parts):
-        for parameter, result in zip(after.get_parameters(), before.get_results(), strict=True):
-            parameter.output(0).replace(result.input_value(0))
-    return import_openvino().Model(parts[-1].get_results(), parts[0].get_parameters())
-
-
 def _write_compiled(compiled: Any, folder: Path) -> None:
     stream = io.BytesIO()
     compiled.export_model(stream)
     (folder / _COMPILED_FILE).write_bytes(stream.getbuffer())
-
-
-def save_openvino(model: Any, folder: Path) -> None:
-    """Write a model's two files into a folder, with its weights as they are."""
-    import_openvino().save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
-
-
-@cache
-def openvino_core() -> Any:
-    """The process's only ``Core``, which nobody frees.
-
-    With the last one goes the CPU plugin, and with that the stack for signals that it has given to the thread
-    where it was loaded; freed in another thread, the next signal kills the process.
-    """
-    return import_openvino().Core()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Torch's threads wait for each other: where other processes hold the cores, two are slower than one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def import_openvino() -> ModuleType:
-    """Import openvino without its usage reports.
-
-    Raises:
-        ImportError: if it is missing or broken.
-    """
-    return import_without_reports("openvino")
-
-
-def import_without_reports(module: str) -> ModuleType:
-    """Import what sends usage reports without asking as soon as it is imported, without those.
-
-    Raises:
-        ImportError: if it is missing or broken.
-    """
-    reports = "openvino_telemetry"
-    if reports in sys.modules:
-        return importlib.import_module(module)
-    sys.modules[reports] = None  # type: ignore[assignment]  # None makes its import fail, which they expect
-    try:
-        return importlib.import_module(module)
-    finally:
-        del sys.modules[reports]

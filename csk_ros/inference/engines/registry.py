@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from csk_ros.inference.engines.base import DEFAULT_OPTIONS
+from csk_ros.inference.engines.base import AUTO, DEFAULT_OPTIONS
 from csk_ros.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
-from csk_ros.inference.engines.openvino_engine import OpenVINOEngine, import_openvino
+from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.errors import EngineError
+from csk_ros.inference.openvino_library import import_openvino
 
 if TYPE_CHECKING:
     from csk_ros.inference.engines.base import Engine, EngineOptions
@@ -61,7 +62,8 @@ def build_engine(
         name: a key of :data:`ENGINES`, or ``auto``: openvino on the CPU where it is installed, else torch.
         checkpoint: what to run.
         device: where.
-        options: what else engines are told; 0 threads takes what suits the engine and the machine.
+        options: what else engines are told; 0 threads and the precision ``auto`` take what suits the engine
+            and the machine.
 
     Raises:
         EngineError: for an unknown engine, or one that cannot run there.
@@ -72,6 +74,8 @@ def build_engine(
         raise EngineError(
             f"engine {name!r} is not available: use auto or one of {', '.join(sorted(ENGINES))}"
         )
+    if options.precision == AUTO:
+        options = replace(options, precision=ENGINES[name].suitable_precision(checkpoint, options))
     if options.threads == 0:
         options = replace(options, threads=ENGINES[name].suitable_threads())
     return ENGINES[name](checkpoint, device, options)

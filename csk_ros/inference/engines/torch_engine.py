@@ -60,6 +60,7 @@ class TorchEngine(Engine):
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         self.device = device
+        self.precision = options.precision
         self._confidence, self._report = options.confidence, options.report
         self._captured: OrderedDict[tuple[Any, ...], Callable[[Sequence[torch.Tensor]], torch.Tensor]]
         self._captured = OrderedDict()
