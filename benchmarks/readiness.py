@@ -19,11 +19,18 @@ from statistics import median
 import numpy as np
 
 from csk_ros.inference import Segmenter
+from csk_ros.inference.int8_models import SUFFIX
 from csk_ros.replay.live import LiveSession
 from csk_ros.replay.node_process import NodeProcess
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
-_ENGINES = ("openvino", "onnxruntime", "torch")
+_WAYS = (
+    ("openvino", "int8"),
+    ("openvino", "float32"),
+    ("onnxruntime", "float32"),
+    ("torch", "float32"),
+)
+"""Engines and precisions."""
 
 
 def measure_switch(checkpoint: Path, rounds: int) -> None:
@@ -31,8 +38,10 @@ def measure_switch(checkpoint: Path, rounds: int) -> None:
     rng = np.random.default_rng(0)
     eo = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
     ir = rng.integers(0, 256, (480, 640), dtype=np.uint8)
-    for engine in _ENGINES:
-        segmenter = Segmenter.from_checkpoint(checkpoint, engine, "cpu", height=480, width=640, threads=0)
+    for engine, precision in _WAYS:
+        segmenter = Segmenter.from_checkpoint(
+            checkpoint, engine, "cpu", precision=precision, height=480, width=640, threads=0
+        )
         segmenter.warm_up()
         switched, steady = [], []
         for _ in range(rounds):
@@ -43,25 +52,35 @@ def measure_switch(checkpoint: Path, rounds: int) -> None:
             steady.append(times[2])
         more = median(a - b for a, b in zip(switched, steady, strict=True))
         print(
-            f"{engine}: IR_ONLY steady {median(steady):.1f} ms, after FUSED {median(switched):.1f} ms, "
-            f"more (median of {rounds} pairs) {more:+.2f} ms"
+            f"{engine} {precision}: IR_ONLY steady {median(steady):.1f} ms, "
+            f"after FUSED {median(switched):.1f} ms, more (median of {rounds} pairs) {more:+.2f} ms"
         )
 
 
 def measure_start(checkpoint: Path, rounds: int) -> None:
-    """Seconds from the start of the node's process to ACTIVE, cold and then warm, for each engine."""
-    for engine in _ENGINES:
+    """Seconds from the start of the node's process to ACTIVE, cold and then warm, for each way."""
+    for engine, precision in _WAYS:
         cold, warm = [], []
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 own = Path(shutil.copy(checkpoint, folder))
-                cold.append(_start_s(own, engine))
-                warm.append(_start_s(own, engine))
-        print(f"{engine}: cold {median(cold):.1f} s, warm {median(warm):.1f} s (medians of {rounds})")
+                shutil.copy(checkpoint.with_suffix(SUFFIX), folder)
+                cold.append(_start_s(own, engine, precision))
+                warm.append(_start_s(own, engine, precision))
+        print(
+            f"{engine} {precision}: cold {median(cold):.1f} s, warm {median(warm):.1f} s "
+            f"(medians of {rounds})"
+        )
 
 
-def _start_s(checkpoint: Path, engine: str) -> float:
-    parameters = {"autostart": "true", "checkpoint": str(checkpoint), "engine": engine, "device": "cpu"}
+def _start_s(checkpoint: Path, engine: str, precision: str) -> float:
+    parameters = {
+        "autostart": "true",
+        "checkpoint": str(checkpoint),
+        "engine": engine,
+        "precision": precision,
+        "device": "cpu",
+    }
     log = checkpoint.parent / "node.log"
     with LiveSession("segment") as session:
         started = time.monotonic()
