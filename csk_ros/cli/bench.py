@@ -40,7 +40,7 @@ def register(commands: Any, name: str) -> None:
 def _add_part_arguments(bench: ArgumentParser) -> None:
     segmenter = bench.add_argument_group("segmenter")
     lists = {
-        "engines": "torch,openvino,onnxruntime; default: all that are installed",
+        "engines": "torch,openvino,onnxruntime,tensorrt; default: all that run here",
         "precisions": "such as float32,bfloat16; default: all that run here",
         "routes": "FUSED,IR_ONLY,EO_ONLY; default: all of the network",
         "sizes": "such as 480x640,240x320; default: --height x --width",
@@ -56,7 +56,9 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     nodes.add_argument(
         "--node-size", metavar="HxW", type=str, default="", help="of our node's network; default: the images'"
     )
-    nodes.add_argument("--node-engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
+    nodes.add_argument(
+        "--node-engine", type=str, default="auto", help="auto, torch, openvino, onnxruntime or tensorrt"
+    )
     nodes.add_argument("--node-precision", type=str, default="auto", help="auto, or as the engine offers")
     nodes.add_argument(
         "--usual",

@@ -27,7 +27,7 @@ def register(commands: Any, name: str) -> None:
     )
     doctor.add_argument("--checkpoint", metavar="FILE", type=str | None, default=None, help="*.safetensors")
     doctor.add_argument(
-        "--engine", type=str | None, default=None, help="auto, torch, openvino or onnxruntime"
+        "--engine", type=str | None, default=None, help="auto, torch, openvino, onnxruntime or tensorrt"
     )
     doctor.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
     for modality in ("eo", "ir"):

@@ -30,7 +30,9 @@ def register(commands: Any, name: str) -> None:
     evaluate.add_argument(
         "--out", metavar="DIR", type=str, required=True, help="folder of the results; must be new or empty"
     )
-    evaluate.add_argument("--engine", type=str, default="auto", help="auto, torch, openvino or onnxruntime")
+    evaluate.add_argument(
+        "--engine", type=str, default="auto", help="auto, torch, openvino, onnxruntime or tensorrt"
+    )
     evaluate.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
     evaluate.add_argument("--precision", type=str, default="float32", help="auto, or as the engine offers")
     evaluate.add_argument(

@@ -164,7 +164,7 @@ def _add_network(parser: ArgumentParser) -> None:
         "--parameters", metavar="FILE", type=str | None, default=None, help="the node's parameter file"
     )
     parser.add_argument(
-        "--engine", type=str | None, default=None, help="auto, torch, openvino or onnxruntime"
+        "--engine", type=str | None, default=None, help="auto, torch, openvino, onnxruntime or tensorrt"
     )
     parser.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
     parser.add_argument(

@@ -48,8 +48,8 @@ _TABLE = {
     ),
     "engine": _Parameter(
         "auto",
-        "What runs the network: auto, torch, openvino or onnxruntime; auto: openvino on a CPU if installed, "
-        "else torch.",
+        "What runs the network: auto, torch, openvino, onnxruntime or tensorrt; auto: openvino on a CPU if "
+        "it is installed, else torch.",
     ),
     "precision": _Parameter(
         "auto",

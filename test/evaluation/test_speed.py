@@ -39,7 +39,8 @@ def weights(checkpoint, tmp_path_factory):
 def _without_onnx(request, monkeypatch):
     """ONNX takes torch some ten seconds to write for each route."""
     if "slow" not in request.keywords:
-        monkeypatch.delitem(ENGINES, "onnxruntime")
+        for name in ("onnxruntime", "tensorrt"):
+            monkeypatch.delitem(ENGINES, name)
 
 
 @pytest.fixture

@@ -332,7 +332,10 @@ def test_a_route_that_the_network_lacks_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "tpu"}, "engine 'tpu' is not available: use auto or one of onnxruntime, openvino, torch"),
+        (
+            {"engine": "tpu"},
+            "engine 'tpu' is not available: use auto or one of onnxruntime, openvino, tensorrt, torch",
+        ),
         ({"device": "toaster"}, "device 'toaster' is not known: use auto, cpu, cuda"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         (

@@ -6,7 +6,7 @@ Checked on the CPU; the CUDA path uses the same code and has not been run on a G
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -37,10 +37,14 @@ class OnnxRuntimeEngine(CompiledEngine):
 
     Raises:
         EngineError: if onnxruntime is missing or has nothing for the device, or for another precision.
+
+    Attributes:
+        provider: what runs the models, as ONNX Runtime names it; None takes what the device has.
     """
 
     name = "onnxruntime"
-    precisions = ("float32",)
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    provider: ClassVar[str | None] = None
 
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
@@ -50,16 +54,19 @@ class OnnxRuntimeEngine(CompiledEngine):
             self._runtime = importlib.import_module("onnxruntime")
         except ImportError as error:
             raise EngineError(
-                f"engine onnxruntime is not installed ({error}): pip install 'csk_ros[onnx]'"
+                f"engine {self.name} needs onnxruntime, which is not installed ({error}): pip install "
+                f"'csk_ros[onnx]'"
             ) from error
-        provider = PROVIDERS[device.type]
-        if provider not in self._runtime.get_available_providers():
+        on_device = PROVIDERS[device.type]
+        self._chosen = self.provider or on_device
+        if self._chosen not in self._runtime.get_available_providers():
             raise EngineError(
-                f"onnxruntime {self._runtime.__version__} has no {provider}: install onnxruntime-gpu, or use "
-                f"device cpu"
+                f"onnxruntime {self._runtime.__version__} has no {self._chosen}: install onnxruntime-gpu, or "
+                f"use device cpu"
             )
         where = {"device_id": device.index or 0} if device.type == "cuda" else {}
-        self._providers = [(provider, where)]
+        # a provider that has not got an operation leaves it to the next
+        self._providers = [(name, where) for name in dict.fromkeys((self._chosen, on_device))]
         super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
@@ -68,8 +75,9 @@ class OnnxRuntimeEngine(CompiledEngine):
         # threads that spin while they wait take a core from everything else on the robot
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            content = self._exported(route, size)
-            session = self._runtime.InferenceSession(content, settings, providers=self._providers)
+            session = self._session(self._exported(route, size), settings, route, size)
+        except EngineError:
+            raise
         except OnnxError as error:
             raise EngineError(str(error)) from error
         except Exception as error:  # its errors have no common class
@@ -79,9 +87,27 @@ class OnnxRuntimeEngine(CompiledEngine):
             ) from error
         return _Session(session)
 
+    def _session(self, content: bytes, settings: Any, route: Route, size: tuple[int, int]) -> Any:  # noqa: ARG002
+        """Make ONNX Runtime's session of a model; a provider may need to know what it is of."""
+        return self._build(content, settings, {})
+
+    def _build(self, content: bytes, settings: Any, options: dict[str, Any]) -> Any:
+        """A session with more options for the provider that was chosen."""
+        (name, where), *others = self._providers
+        session = self._runtime.InferenceSession(
+            content, settings, providers=[(name, {**where, **options}), *others]
+        )
+        # where the libraries of a provider are missing, onnxruntime only logs it and goes on without
+        if (running := session.get_providers()[0]) != name:
+            raise EngineError(
+                f"onnxruntime {self._runtime.__version__} cannot load {name} and would run on {running}: "
+                f"install the libraries that it names on stderr, or use another engine"
+            )
+        return session
+
     def _exported(self, route: Route, size: tuple[int, int]) -> bytes:
         key = {
-            "engine": self.name,
+            "engine": OnnxRuntimeEngine.name,
             "versions": [csk_ros.__version__, torch.__version__],
             "checkpoint": self._fingerprint,
             "route": route.value,

@@ -10,6 +10,7 @@ import torch
 from csk_ros.inference.engines.base import AUTO, DEFAULT_OPTIONS
 from csk_ros.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 from csk_ros.inference.engines.openvino_engine import OpenVINOEngine
+from csk_ros.inference.engines.tensorrt_engine import TensorRTEngine
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.errors import EngineError
 from csk_ros.inference.openvino_library import import_openvino
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from csk_ros.inference.engines.base import Engine, EngineOptions
     from csk_ros.network import Checkpoint
 
-ENGINES: dict[str, type[OnnxRuntimeEngine | OpenVINOEngine | TorchEngine]] = {
+ENGINES: dict[str, type[OnnxRuntimeEngine | OpenVINOEngine | TensorRTEngine | TorchEngine]] = {
     "onnxruntime": OnnxRuntimeEngine,
     "openvino": OpenVINOEngine,
+    "tensorrt": TensorRTEngine,
     "torch": TorchEngine,
 }
 """Every engine by name."""
