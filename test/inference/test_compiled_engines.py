@@ -20,6 +20,7 @@ from csk_ros.inference.engines import (
 )
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine
 from csk_ros.inference.engines.torch_engine import TorchEngine
+from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.postprocess import answer
 from csk_ros.labels import MFNET
 from csk_ros.modality import Modality, Route
@@ -209,8 +210,7 @@ def made(monkeypatch):
 
     spy(openvino_engine, "trace_openvino")
     spy(onnxruntime_engine, "write_onnx")
-    monkeypatch.setattr(openvino_engine, "_KEPT_CONVERSIONS", 0)
-    openvino_engine._conversions.clear()
+    monkeypatch.setattr(openvino_engine, "_conversions", LatestUsed(0))
     return models
 
 

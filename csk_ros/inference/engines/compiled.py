@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import torch
 
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, Engine, EngineOptions
 from csk_ros.inference.graph import RouteGraph
+from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.model_cache import fingerprint
 from csk_ros.inference.postprocess import answer
 from csk_ros.modality import Modality, Route
@@ -51,7 +51,7 @@ class CompiledEngine(Engine):
         self._checkpoint = checkpoint
         self._folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         self._fingerprint = fingerprint(checkpoint)
-        self._models: OrderedDict[tuple[int, int], dict[Route, Model]] = OrderedDict()
+        self._models: LatestUsed[tuple[int, int], dict[Route, Model]] = LatestUsed(KEPT_SIZES)
 
     def maps(
         self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
@@ -74,15 +74,12 @@ class CompiledEngine(Engine):
         return answer(logits, size, confidence=confidence)
 
     def _model(self, route: Route, size: tuple[int, int]) -> Model:
-        models = self._models.setdefault(size, {})
-        self._models.move_to_end(size)
+        models = self._models.find_or(size, dict)
         if route not in models:
             together = {route} if route is Route.EO_ONLY else self._checkpoint.network.routes
             for each in sorted(together - models.keys()):
                 self._options.report(f"{self.name}: making {each.value} ready at {size[0]}x{size[1]}")
                 models[each] = self._compile(each, size)
-            while len(self._models) > KEPT_SIZES:
-                self._models.popitem(last=False)
         return models[route]
 
     def _graph(self, route: Route) -> RouteGraph:

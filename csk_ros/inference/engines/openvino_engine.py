@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
 from csk_ros.inference.int8_models import SUFFIX, Int8Models, cpu_is_fast_in_int8, find_int8
+from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.model_cache import fingerprint
 from csk_ros.inference.openvino_graph import MODEL_FILE, reshape_openvino, save_openvino, trace_openvino
 from csk_ros.inference.openvino_library import import_openvino, openvino_core
@@ -35,8 +35,7 @@ _COMPILED_FILE = "compiled.blob"
 _MACHINE = "FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"
 """What a compiled model depends on besides OpenVINO's version, as its properties."""
 
-_KEPT_CONVERSIONS = 4 * KEPT_SIZES
-_conversions: OrderedDict[str, Any] = OrderedDict()
+_conversions: LatestUsed[str, Any] = LatestUsed(4 * KEPT_SIZES)
 """Models by key, kept for engines that are built anew: torch never frees the 10 MB of a trace."""
 
 
@@ -78,7 +77,7 @@ class OpenVINOEngine(CompiledEngine):
             raise EngineError("this CPU does not compute in bfloat16: use precision float32")
         super().__init__(checkpoint, device, options)
         self._int8 = self._calibrated() if options.precision == "int8" else None
-        self._answers: OrderedDict[tuple[torch.Size, tuple[int, int]], _Request] = OrderedDict()
+        self._answers: LatestUsed[tuple[torch.Size, tuple[int, int]], _Request] = LatestUsed(KEPT_SIZES)
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._threads,
@@ -119,13 +118,7 @@ class OpenVINOEngine(CompiledEngine):
         return whole([logits])[: 1 + confidence].clone()
 
     def _whole_answer(self, shape: torch.Size, size: tuple[int, int]) -> _Request:
-        key = shape, size
-        if key not in self._answers:
-            self._answers[key] = self._compile_answer(*key)
-            if len(self._answers) > KEPT_SIZES:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end(key)
-        return self._answers[key]
+        return self._answers.find_or((shape, size), lambda: self._compile_answer(shape, size))
 
     def _compile_answer(self, shape: torch.Size, size: tuple[int, int]) -> _Request:
         """A small model of its own, so that an answer of another size takes no second network."""
@@ -206,13 +199,7 @@ class OpenVINOEngine(CompiledEngine):
         return models
 
     def _converted(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
-        known = json.dumps(key)
-        model = _conversions.get(known) or self._read_or_convert(key, convert)
-        _conversions[known] = model
-        _conversions.move_to_end(known)
-        while len(_conversions) > _KEPT_CONVERSIONS:
-            _conversions.popitem(last=False)
-        return model
+        return _conversions.find_or(json.dumps(key), lambda: self._read_or_convert(key, convert))
 
     def _read_or_convert(self, key: dict[str, Any], convert: Callable[[], Any]) -> Any:
         cache = self._options.cache

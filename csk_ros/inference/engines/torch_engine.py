@@ -5,7 +5,6 @@ Checked on the CPU; not run on a GPU yet.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,7 @@ from csk_ros.inference.engines.base import DEFAULT_OPTIONS, Engine, EngineOption
 from csk_ros.inference.engines.cuda_graph import CudaGraph
 from csk_ros.inference.errors import EngineError
 from csk_ros.inference.graph import RouteGraph
+from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.postprocess import answer
 from csk_ros.modality import Modality, Route
 from csk_ros.network import fold_batch_norms
@@ -62,8 +62,8 @@ class TorchEngine(Engine):
         self.device = device
         self.precision = options.precision
         self._confidence, self._report = options.confidence, options.report
-        self._captured: OrderedDict[tuple[Any, ...], Callable[[Sequence[torch.Tensor]], torch.Tensor]]
-        self._captured = OrderedDict()
+        self._captured: LatestUsed[tuple[Any, ...], Callable[[Sequence[torch.Tensor]], torch.Tensor]]
+        self._captured = LatestUsed(KEPT_GRAPHS)
         folded = fold_batch_norms(checkpoint.network).requires_grad_(requires_grad=False)
         folded = folded.to(PRECISIONS[options.precision])
         graphs = {route: RouteGraph(checkpoint, folded, route) for route in checkpoint.network.routes}
@@ -83,12 +83,8 @@ class TorchEngine(Engine):
             return answer(self.logits(images), size, confidence=confidence)
         inputs = list(images.values())
         key = *images, *((each.shape, each.dtype) for each in inputs), size
-        if key not in self._captured:
-            self._captured[key] = self._capture(images, size)
-            if len(self._captured) > KEPT_GRAPHS:
-                self._captured.popitem(last=False)
-        self._captured.move_to_end(key)
-        return self._captured[key](inputs)[: 1 + confidence]
+        captured = self._captured.find_or(key, lambda: self._capture(images, size))
+        return captured(inputs)[: 1 + confidence]
 
     def logits(self, images: dict[Modality, torch.Tensor]) -> torch.Tensor:
         """Float32 logits (1, C, h, w) of the route that the images make; see :class:`RouteGraph`."""
