@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,12 +33,15 @@ CALIBRATED = (32, 64)
 pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
+@pytest.fixture(scope="module")
+def in_memory(make_checkpoint):
+    return make_checkpoint("single", modality="ir", padding="same")
+
+
 @pytest.fixture
-def thermal(make_checkpoint, tmp_path):
+def thermal(in_memory, tmp_path):
     """A network of thermal alone, as if read from a file."""
-    return replace(
-        make_checkpoint("single", modality="ir", padding="same"), path=tmp_path / "net.safetensors"
-    )
+    return replace(in_memory, path=tmp_path / "net.safetensors")
 
 
 @pytest.fixture
@@ -44,18 +50,31 @@ def fast(monkeypatch):
     monkeypatch.setattr("csk_ros.inference.engines.openvino_engine.cpu_is_fast_in_int8", lambda: True)
 
 
-def _calibrated(checkpoint, bias=0.0, routes=(Route.IR_ONLY,)):
+def _calibrated(checkpoint, bias):
     """Models that differ from the checkpoint's network by a known bias, as calibrated ones do by little."""
     with torch.no_grad():
         changed = copy.deepcopy(checkpoint)
         list(changed.network.parameters())[-1].add_(bias)
-    return {route: OpenVINOEngine(changed, CPU).convert(route, CALIBRATED) for route in routes}
+    return {Route.IR_ONLY: OpenVINOEngine(changed, CPU).convert(Route.IR_ONLY, CALIBRATED)}
 
 
-def _beside(checkpoint, bias=0.0):
-    path = checkpoint.path.with_suffix(SUFFIX)
-    write_int8(path, fingerprint(checkpoint), _calibrated(checkpoint, bias), "40 frames of a drive")
-    return path
+@pytest.fixture(scope="module")
+def packed(in_memory, tmp_path_factory):
+    """The file of the thermal network with a bias; each is made once."""
+
+    @cache
+    def pack(bias):
+        path = tmp_path_factory.mktemp("packed") / f"net{SUFFIX}"
+        write_int8(path, fingerprint(in_memory), _calibrated(in_memory, bias), "40 frames of a drive")
+        return path
+
+    return pack
+
+
+@pytest.fixture
+def beside(thermal, packed):
+    """Put the file of a bias beside the checkpoint."""
+    return lambda bias=0.0: Path(shutil.copy(packed(bias), thermal.path.with_suffix(SUFFIX)))
 
 
 def _image(size=(32, 48)):
@@ -68,23 +87,20 @@ def _logits(checkpoint, precision="int8", cache=None, size=(32, 48)):
 
 
 @pytest.mark.parametrize("size", [CALIBRATED, (32, 48), (45, 71)])
-def test_one_file_beside_the_checkpoint_serves_every_size(thermal, size):
-    _beside(thermal, bias=1.0)
+def test_one_file_beside_the_checkpoint_serves_every_size(thermal, beside, size):
+    beside(1.0)
     plain = _logits(thermal, "float32", size=size)
     assert torch.allclose(_logits(thermal, size=size), plain + 1, atol=1e-3)
 
 
-def test_a_new_calibration_counts_at_once_though_the_old_one_was_compiled(thermal, tmp_path):
-    cache = ModelCache(tmp_path / "cache")
+def test_a_new_calibration_counts_at_once_though_the_old_one_was_compiled(thermal, beside, packed, tmp_path):
+    kept = ModelCache(tmp_path / "cache")
     plain = _logits(thermal, "float32")
-    _beside(thermal, bias=1.0)
-    assert torch.allclose(_logits(thermal, cache=cache), plain + 1, atol=1e-3)
+    beside(1.0)
+    assert torch.allclose(_logits(thermal, cache=kept), plain + 1, atol=1e-3)
     for bias in (2.0, 3.0):  # the user's own in the cache goes before what came along
-        own = tmp_path / f"{bias}{SUFFIX}"
-        write_int8(own, fingerprint(thermal), _calibrated(thermal, bias), "40 frames of my own")
-        assert keep_int8(cache, fingerprint(thermal), own)
-        assert torch.allclose(_logits(thermal, cache=cache), plain + bias, atol=1e-3)
-    assert find_int8(fingerprint(thermal), thermal.path, cache).calibration == "40 frames of my own"
+        assert keep_int8(kept, fingerprint(thermal), packed(bias))
+        assert torch.allclose(_logits(thermal, cache=kept), plain + bias, atol=1e-3)
 
 
 def test_a_network_in_memory_has_none(thermal):
@@ -95,8 +111,8 @@ def test_a_network_in_memory_has_none(thermal):
         _logits(replace(thermal, path=None))
 
 
-def test_what_was_written_is_never_written_over(thermal):
-    path = _beside(thermal)
+def test_what_was_written_is_never_written_over(thermal, beside):
+    path = beside()
     with pytest.raises(FileExistsError):
         write_int8(path, fingerprint(thermal), {}, "")
 
@@ -136,8 +152,8 @@ def _header(path, **changes):
         (lambda path: _header(path, routes=["IR_ONLY", "FUSED"]), None),
     ],
 )
-def test_a_file_that_does_not_fit_is_one_line_that_says_what_to_do(thermal, harm, message):
-    harm(_beside(thermal))
+def test_a_file_that_does_not_fit_is_one_line_that_says_what_to_do(thermal, beside, harm, message):
+    harm(beside())
     if message is None:
         _logits(thermal)
         return
@@ -158,29 +174,27 @@ def _auto(checkpoint, told, name="openvino"):
 
 
 @pytest.mark.usefixtures("fast")
-def test_auto_takes_int8_where_it_is_calibrated_and_says_so(thermal, told):
+def test_auto_takes_int8_where_it_is_calibrated_and_says_so(thermal, beside, told):
     assert _auto(thermal, told) == "float32"
     assert told == []
-    _beside(thermal)
+    beside()
     assert _auto(thermal, told, "auto") == "int8"
     assert told == ["openvino: precision int8, calibrated on 40 frames of a drive"]
     assert _auto(thermal, told, "torch") == "float32"
 
 
 @pytest.mark.usefixtures("fast")
-def test_auto_says_why_it_does_not_take_what_is_there(thermal, told):
-    _header(_beside(thermal), checkpoint="0")
+def test_auto_says_why_it_does_not_take_what_is_there(thermal, beside, told):
+    _header(beside(), checkpoint="0")
     assert _auto(thermal, told) == "float32"
     assert "precision float32, since" in told[0]
     assert "other weights" in told[0]
 
 
 @pytest.mark.usefixtures("fast")
-def test_auto_wants_every_route(checkpoint, tmp_path, told):
-    both = replace(checkpoint, path=tmp_path / "both.safetensors")
-    models = _calibrated(both, routes=(Route.IR_ONLY, Route.FUSED))
-    write_int8(both.path.with_suffix(SUFFIX), fingerprint(both), models, "40 frames")
-    assert _auto(both, told) == "float32"
+def test_auto_wants_every_route(thermal, told):
+    write_int8(thermal.path.with_suffix(SUFFIX), fingerprint(thermal), {}, "no frames")
+    assert _auto(thermal, told) == "float32"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +202,7 @@ def test_auto_wants_every_route(checkpoint, tmp_path, told):
     [("fpu avx2 avx512_vnni", "int8"), ("fpu avx_vnni", "int8"), ("fpu avx2", "float32"), (None, "float32")],
 )
 def test_auto_takes_int8_only_on_a_processor_made_for_it(
-    thermal, told, tmp_path, monkeypatch, flags, precision
+    thermal, beside, told, tmp_path, monkeypatch, flags, precision
 ):
     facts = tmp_path / "cpuinfo"
     if flags:
@@ -196,7 +210,7 @@ def test_auto_takes_int8_only_on_a_processor_made_for_it(
     monkeypatch.setattr(int8_models, "_CPU_FACTS", facts)
     int8_models.cpu_is_fast_in_int8.cache_clear()
     try:
-        _beside(thermal)
+        beside()
         assert _auto(thermal, told) == precision
         assert f"precision {precision}" in told[0]
     finally:
@@ -204,8 +218,8 @@ def test_auto_takes_int8_only_on_a_processor_made_for_it(
 
 
 @pytest.mark.usefixtures("fast")
-def test_auto_needs_no_openvino(thermal, told, monkeypatch):
-    _beside(thermal)
+def test_auto_needs_no_openvino(thermal, beside, told, monkeypatch):
+    beside()
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert _auto(thermal, told, "auto") == "float32"
 
