@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from csk_ros.data.synthetic import SceneDrive
+from csk_ros.inference.edges import answer_at_edges
 from csk_ros.inference.engines.torch_engine import TorchEngine
 from csk_ros.inference.onnx_file import write_onnx
 from csk_ros.inference.openvino_graph import trace_openvino
 from csk_ros.inference.openvino_library import openvino_core
-from csk_ros.inference.postprocess import AnswerGraph, answer, answer_at_edges
+from csk_ros.inference.postprocess import AnswerGraph, answer
 from csk_ros.inference.preprocess import levels
 from csk_ros.modality import Modality
 from csk_ros.network import load_checkpoint

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import csk_ros
+from csk_ros.inference.edges import answer_at_edges
 from csk_ros.inference.engines.base import DEFAULT_OPTIONS, EngineOptions
 from csk_ros.inference.engines.compiled import KEPT_SIZES, CompiledEngine, Model
 from csk_ros.inference.errors import EngineError
@@ -18,7 +19,7 @@ from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.model_cache import fingerprint
 from csk_ros.inference.openvino_graph import MODEL_FILE, reshape_openvino, save_openvino, trace_openvino
 from csk_ros.inference.openvino_library import import_openvino, openvino_core
-from csk_ros.inference.postprocess import AnswerGraph, answer_at_edges
+from csk_ros.inference.postprocess import AnswerGraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
