@@ -48,6 +48,20 @@ class Int8Models:
     routes: frozenset[Route]
     calibration: str
 
+    def check(self) -> None:
+        """Compare every part with its checksum.
+
+        Raises:
+            EngineError: if the file is damaged.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                broken = file.testzip()
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise _damaged(self.path, error) from error
+        if broken:
+            raise _damaged(self.path, zipfile.BadZipFile(f"Bad CRC-32 for file {broken!r}"))
+
     def read(self, route: Route) -> Any:
         """The route as an OpenVINO model, levels in and logits out, of the size that it was calibrated at.
 

@@ -184,11 +184,19 @@ def test_auto_takes_int8_where_it_is_calibrated_and_says_so(thermal, beside, tol
 
 
 @pytest.mark.usefixtures("fast")
-def test_auto_says_why_it_does_not_take_what_is_there(thermal, beside, told):
-    _header(beside(), checkpoint="0")
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda path: _header(path, checkpoint="0"), "other weights"),
+        (_cut, "cannot be read"),
+        (_flip, "cannot be read"),
+    ],
+)
+def test_auto_says_why_it_does_not_take_what_is_there(thermal, beside, told, harm, reason):
+    harm(beside())
     assert _auto(thermal, told) == "float32"
     assert "precision float32, since" in told[0]
-    assert "other weights" in told[0]
+    assert reason in told[0]
 
 
 @pytest.mark.usefixtures("fast")
