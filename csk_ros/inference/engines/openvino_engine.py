@@ -91,14 +91,15 @@ class OpenVINOEngine(CompiledEngine):
         """``int8`` where all routes are calibrated and the CPU is fast in it, else ``float32``."""
         try:
             models = find_int8(fingerprint(checkpoint), checkpoint.path, options.cache)
-            if models is None or not models.routes >= checkpoint.network.routes:
-                return "float32"
-            models.check()
-            reason = "" if cpu_is_fast_in_int8() else "this CPU has no instructions for int8"
+            if models:
+                models.check()
         except EngineError as error:
-            reason = str(error)
-        if reason:
-            options.report(f"openvino: precision float32, since {reason}")
+            options.report(f"openvino: precision float32, since {error}")
+            return "float32"
+        if models is None or not models.routes >= checkpoint.network.routes:
+            return "float32"
+        if not cpu_is_fast_in_int8():
+            options.report("openvino: precision float32, since this CPU has no instructions for int8")
             return "float32"
         options.report(f"openvino: precision int8, calibrated on {models.calibration}")
         return "int8"
