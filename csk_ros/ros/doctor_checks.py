@@ -299,8 +299,14 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         OK,
         "engine.ok",
-        f"{asked}{engine.engine} on {engine.device}, threads {engine.threads} ({installed})",
-        values={"engine": engine.engine, "device": engine.device, "threads": engine.threads},
+        f"{asked}{engine.engine} on {engine.device} in {engine.precision}, threads {engine.threads} "
+        f"({installed})",
+        values={
+            "engine": engine.engine,
+            "device": engine.device,
+            "precision": engine.precision,
+            "threads": engine.threads,
+        },
     )
 
 

@@ -357,6 +357,13 @@ def test_a_gpu_that_torch_does_not_see():
     assert "torch" in found["engine.gpu_unused"].cure
 
 
+def test_what_the_node_would_run_on():
+    engine = Engine(["auto", "auto"], "", "openvino", "cpu", 2, precision="int8")
+    found = codes(check_engine(Facts(MACHINE, libraries=Libraries(torch="2", openvino="3"), engine=engine)))
+    wanted = "auto takes openvino on cpu in int8, threads 2 (torch 2, openvino 3)"
+    assert found["engine.ok"].message == wanted
+
+
 def test_a_busy_machine_and_too_many_threads():
     machine = dataclasses.replace(MACHINE, idle_cores=0.1)
     engine = Engine(["auto", "auto"], engine="torch", device="cpu", threads=8)
