@@ -19,9 +19,11 @@ from csk_ros.evaluation.export import ExportError, ExportSettings, export, forma
 from csk_ros.evaluation.export_check import Check, camera_images
 from csk_ros.inference import EngineError, Segmenter, SegmenterError
 from csk_ros.inference.exported import FORMATS, run_exported
+from csk_ros.inference.int8_models import find_int8
+from csk_ros.inference.model_cache import ModelCache, fingerprint
 from csk_ros.labels import MFNET
 from csk_ros.modality import Route
-from csk_ros.network import DEFAULT_NORMALISATION, build_network, save_checkpoint
+from csk_ros.network import DEFAULT_NORMALISATION, build_network, load_checkpoint, save_checkpoint
 
 pytest.importorskip("openvino")
 SIZE, OTHER = (64, 96), (80, 120)
@@ -155,6 +157,10 @@ def test_int8_is_kept_for_the_node(tmp_path, scenes):
         assert np.mean(got.labels == labels) > 0.999  # the node runs what the file holds
         assert (got.confidence is not None) == confidence
     export(chosen, scenes, tmp_path / "again")  # a calibration takes the place of the one before
+
+    found = find_int8(fingerprint(load_checkpoint(thermal)), None, ModelCache.beside(thermal))
+    shape = found.read(Route.IR_ONLY).inputs[0].shape
+    assert list(shape) == [1, 96, 128, 1]  # multiples of 32, which can be reshaped to any size
 
     robot = tmp_path / "robot" / "thermal.safetensors"
     robot.parent.mkdir()

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from csk_ros.data.synthetic import SceneDrive
 from csk_ros.inference import Segmenter
@@ -237,6 +238,11 @@ def test_parameters_of_the_node_apply(drive, tmp_path):
     result = replay(drive, tmp_path / "out", parameters=str(file), injections=shift, end_s=1.5)
     assert {row.route for row in result.rows} == {Route.IR_ONLY}
     assert result.configuration["slop"] == "0.01"
+
+
+def test_what_is_not_set_is_as_the_node_has_it():
+    (node,) = yaml.safe_load(share_path("config/segment.yaml").read_text()).values()
+    assert offline._AS_THE_NODE.items() <= node["ros__parameters"].items()
 
 
 def test_a_bag_with_only_eo_is_segmented_when_asked(drive, tmp_path):
