@@ -96,10 +96,14 @@ class OpenVINOEngine(CompiledEngine):
         except EngineError as error:
             options.report(f"openvino: precision float32, since {error}")
             return "float32"
-        if models is None or not models.routes >= checkpoint.network.routes:
-            return "float32"
         if not cpu_is_fast_in_int8():
             options.report("openvino: precision float32, since this CPU has no instructions for int8")
+            return "float32"
+        if models is None or not models.routes >= checkpoint.network.routes:
+            options.report(
+                "openvino: precision float32; csk export --to openvino --precision int8 calibrates these "
+                "weights for int8, which is faster on this CPU"
+            )
             return "float32"
         options.report(f"openvino: precision int8, calibrated on {models.calibration}")
         return "int8"
