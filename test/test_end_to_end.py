@@ -24,7 +24,8 @@ def test_a_drive_with_a_cut_goes_to_thermal_and_back(tmp_path):
     assert [span["route"] for span in report["routes"]] == ["FUSED", "IR_ONLY", "FUSED"]
     frames = report["frames"]
     assert frames["ir_in"] == 90
-    assert frames["masks_out"] + frames["dropped"] == 90
+    # EO stands in for thermal that does not come, as on a machine that stands still for a moment
+    assert frames["masks_out"] + frames["dropped"] == 90 + frames["apart"]["eo_anchors"]
     # 1.5 EO periods until EO counts as lost, up to one IR period to the next frame, and its inference
     slowest = report["latency_ms"]["max"] + report["player_late_ms"]["max"]
     assert report["switch"]["eo_loss_to_ir_only_ms"][0] <= 150 + 100 + slowest

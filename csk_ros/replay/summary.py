@@ -34,7 +34,9 @@ def frames_line(result: ReplayResult) -> str:
     """What became of the frames."""
     counts = result.counts
     dropped = sum(count for name, count in counts.items() if name.startswith("dropped_"))
-    frames = counts.get("sent_ir", len(result.rows))
+    frames = len(result.rows)
+    if "sent_ir" in counts:  # an EO frame may stand in for thermal that does not come
+        frames = counts["sent_ir"] + counts.get("eo_anchors", 0)
     masks = counts.get("masks", len(result.answered))
     line = f"{frames} in, {masks} masks, {dropped} dropped"
     if result.kind == "live":

@@ -176,6 +176,9 @@ def test_a_result_that_does_not_add_up_is_refused_with_its_numbers(tmp_path):
         DemoError, match=r"24 in, 22 masks, 1 dropped, 0 lost in transport; see .*report\.html"
     ):
         check_result(result_of({}, there_and_back), tmp_path)
+    check_result(result_of({"eo_anchors": 1, "dropped_superseded": 3}, there_and_back), tmp_path)
+    with pytest.raises(DemoError, match="25 in, 22 masks, 1 dropped"):
+        check_result(result_of({"eo_anchors": 1}, there_and_back), tmp_path)
     for routes in ([Route.FUSED], [Route.IR_ONLY, Route.FUSED]):
         with pytest.raises(DemoError, match="expected FUSED -> IR_ONLY -> FUSED around the cut"):
             check_result(result_of({"lost_ir": 1}, routes), tmp_path)
