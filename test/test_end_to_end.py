@@ -18,17 +18,17 @@ from csk_ros.replay.live_settings import LiveSettings
 def test_a_drive_with_a_cut_goes_to_thermal_and_back(tmp_path):
     out = tmp_path / "demo_out"
     size = ["--height=96", "--width=128"]
-    code = main(["demo", f"--out={out}", "--seconds=9", "--rate=10", "--cut-from=3", "--cut-to=6", *size])
+    code = main(["demo", f"--out={out}", "--seconds=9", "--rate=5", "--cut-from=3", "--cut-to=6", *size])
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert code == 0, report
     assert [span["route"] for span in report["routes"]] == ["FUSED", "IR_ONLY", "FUSED"]
     frames = report["frames"]
-    assert frames["ir_in"] == 90
+    assert frames["ir_in"] == 45
     # EO stands in for thermal that does not come, as on a machine that stands still for a moment
-    assert frames["masks_out"] + frames["dropped"] == 90 + frames["apart"]["eo_anchors"]
+    assert frames["masks_out"] + frames["dropped"] == 45 + frames["apart"]["eo_anchors"]
     # 1.5 EO periods until EO counts as lost, up to one IR period to the next frame, and its inference
     slowest = report["latency_ms"]["max"] + report["player_late_ms"]["max"]
-    assert report["switch"]["eo_loss_to_ir_only_ms"][0] <= 150 + 100 + slowest
+    assert report["switch"]["eo_loss_to_ir_only_ms"][0] <= 300 + 200 + slowest
     assert "Traceback" not in (out / "node.log").read_text(encoding="utf-8")
 
 

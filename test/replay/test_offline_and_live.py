@@ -18,13 +18,15 @@ CUT = (Injection.parse("drop", Modality.EO, "3:6"),)
 
 
 def masks(result):
-    """Masks by the stamp of their image in the bag."""
-    stamps = {row.mask_stamp_ns: row.stamp_ns for row in result.answered}
+    """Masks by the stamp of their thermal image in the bag, and the route.
+
+    Where a machine stands still for a moment, EO stands in for thermal, and its mask has the same stamp.
+    """
+    of_eo = {row.mask_stamp_ns for row in result.answered if row.anchor is Modality.EO}
+    rows = {row.mask_stamp_ns: row for row in result.answered if row.mask_stamp_ns not in of_eo}
     with BagReader(result.masks) as bag:
-        return {
-            stamps[stamp_to_ns(record.message.header.stamp)]: read_ir(record.message)
-            for record in bag.records([MASK])
-        }
+        read = {stamp_to_ns(record.message.header.stamp): record.message for record in bag.records([MASK])}
+    return {(row.stamp_ns, row.route): read_ir(read[stamp]) for stamp, row in rows.items()}
 
 
 @pytest.mark.slow
@@ -40,9 +42,9 @@ def test_masks_of_a_bag_are_those_of_the_node_that_hears_it(tmp_path, compress):
             bag=tmp_path / "drive", masks=tmp_path / "live" / "masks", injections=CUT, progress=False
         )
     )
-    assert {row.route for row in offline.rows} == {row.route for row in live.answered}
     one, other = masks(offline), masks(live)
     both = one.keys() & other.keys()
-    assert len(both) >= 40
-    same = sum(int((one[stamp] == other[stamp]).sum()) for stamp in both)
-    assert same / sum(one[stamp].size for stamp in both) > 0.999
+    assert len(both) >= 35
+    assert {route for _, route in both} == {row.route for row in offline.rows}
+    same = sum(int((one[frame] == other[frame]).sum()) for frame in both)
+    assert same / sum(one[frame].size for frame in both) > 0.999
