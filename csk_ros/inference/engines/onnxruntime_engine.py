@@ -58,15 +58,15 @@ class OnnxRuntimeEngine(CompiledEngine):
                 f"'csk_ros[onnx]'"
             ) from error
         on_device = PROVIDERS[device.type]
-        self._chosen = self.provider or on_device
-        if self._chosen not in self._runtime.get_available_providers():
+        chosen = self.provider or on_device
+        if chosen not in self._runtime.get_available_providers():
             raise EngineError(
-                f"onnxruntime {self._runtime.__version__} has no {self._chosen}: install onnxruntime-gpu, or "
-                f"use device cpu"
+                f"onnxruntime {self._runtime.__version__} has no {chosen}: install onnxruntime-gpu, or use "
+                f"device cpu"
             )
         where = {"device_id": device.index or 0} if device.type == "cuda" else {}
         # a provider that has not got an operation leaves it to the next
-        self._providers = [(name, where) for name in dict.fromkeys((self._chosen, on_device))]
+        self._providers = [(name, where) for name in dict.fromkeys((chosen, on_device))]
         super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:

@@ -47,7 +47,6 @@ class TensorRTEngine(OnnxRuntimeEngine):
                 f"engine tensorrt runs on a CUDA device, not on {device}: use device cuda or engine openvino"
             )
         super().__init__(checkpoint, device, options)
-
         self._gpu = device
 
     def _session(self, content: bytes, settings: Any, route: Route, size: tuple[int, int]) -> Any:
