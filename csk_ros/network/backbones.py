@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csk_ros.network.mobilenet import MobileNetV2
+from csk_ros.network.mobilenet import HIDDEN, MobileNetV2
 from csk_ros.network.resnet import RESNETS, ResNet
 
 if TYPE_CHECKING:
     from csk_ros.modality import Modality
     from csk_ros.network.encoder import Encoder
 
-BACKBONES = (*RESNETS, "mobilenet_v2")
+BACKBONES = (*RESNETS, *HIDDEN)
 
 
 def build_encoder(
@@ -35,8 +35,8 @@ def build_encoder(
     Raises:
         ValueError: for an unknown name or value.
     """
-    if backbone == "mobilenet_v2":
-        return MobileNetV2(modalities, in_channels, output_stride, padding or "same")
+    if backbone in HIDDEN:
+        return MobileNetV2(modalities, in_channels, output_stride, padding or "same", backbone)
     if backbone not in RESNETS:
         raise ValueError(f"unknown backbone {backbone!r}: use one of {', '.join(BACKBONES)}")
     if padding not in (None, "torch"):

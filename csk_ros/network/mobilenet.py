@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), width 1.0, with torchvision's key names."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), width 1.0 or slimmer inside, with torchvision's key names."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
 PADDINGS = ("same", "torch")
 
-# expansion, channels, repeats, stride: Table 2 of the paper
-_GROUPS = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+# channels, repeats, stride: Table 2 of the paper
+_GROUPS = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+HIDDEN = {
+    "mobilenet_v2": (32, 96, 144, 144, *[192] * 3, *[384] * 4, *[576] * 3, *[960] * 3),
+    # a third where pixels are many, two fifths deep inside; multiples of the 16 lanes of a vector
+    "mobilenet_v2_slim": (16, 32, 48, 48, *[80] * 3, *[160] * 4, *[224] * 3, *[384] * 3),
+}
+"""By backbone, the hidden channels of each of the 17 blocks, the first of which are the stem's."""
 _STAGE_OF_GROUP = (None, 0, 1, 2, 2, 3, 3)
 _STAGE_BLOCKS = ((2, 4), (4, 7), (7, 14), (14, 18))  # [first, last) in `features`
 
@@ -65,7 +63,7 @@ def _conv_norm_act(
 
 
 class InvertedResidual(ModalityModule):
-    """Expand 1x1, depthwise 3x3, project 1x1; a shortcut where the shape stays."""
+    """Expand 1x1 unless ``inputs`` are ``hidden``, depthwise 3x3, project 1x1; a shortcut where it fits."""
 
     def __init__(
         self,
@@ -73,15 +71,14 @@ class InvertedResidual(ModalityModule):
         outputs: int,
         modalities: tuple[Modality, ...],
         *,
-        expansion: int,
+        hidden: int,
         stride: int,
         dilation: int,
         padding: str,
     ) -> None:
         super().__init__()
-        hidden = inputs * expansion
         layers: list[nn.Module] = []
-        if expansion > 1:
+        if hidden != inputs:
             layers.append(_conv_norm_act(inputs, hidden, 1, modalities, padding=padding))
         layers += [
             _conv_norm_act(
@@ -98,7 +95,8 @@ class InvertedResidual(ModalityModule):
             ModalityBatchNorm2d(outputs, modalities),
         ]
         self.conv = ModalitySequential(*layers)
-        self.shortcut = stride == 1 and inputs == outputs
+        # the first block has none in the paper, whatever its width
+        self.shortcut = stride == 1 and inputs == outputs != hidden
 
     def forward(self, x: Tensor, modality: Modality) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
@@ -115,6 +113,7 @@ class MobileNetV2(Encoder):
         output_stride: 8, 16 or 32.
         padding: ``same`` pads as TensorFlow does, ``torch`` by 1 on every side; public weights give
             their original function only with the padding that they were trained with.
+        name: a key of :data:`HIDDEN`.
 
     Raises:
         ValueError: for another ``padding`` or ``output_stride``.
@@ -129,15 +128,19 @@ class MobileNetV2(Encoder):
         in_channels: int = 3,
         output_stride: int = 16,
         padding: str = "same",
+        name: str = "mobilenet_v2",
     ) -> None:
         super().__init__()
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, not {padding!r}")
         self.output_stride = output_stride
         dilations = stage_dilations(output_stride)
-        blocks: list[nn.Module] = [_conv_norm_act(in_channels, 32, 3, modalities, stride=2, padding=padding)]
-        inputs, before = 32, 1
-        for (expansion, outputs, repeats, stride), stage in zip(_GROUPS, _STAGE_OF_GROUP, strict=True):
+        hidden = iter(HIDDEN[name])
+        inputs, before = HIDDEN[name][0], 1
+        blocks: list[nn.Module] = [
+            _conv_norm_act(in_channels, inputs, 3, modalities, stride=2, padding=padding)
+        ]
+        for (outputs, repeats, stride), stage in zip(_GROUPS, _STAGE_OF_GROUP, strict=True):
             dilation = before if stage is None else dilations[stage]
             for number in range(repeats):
                 first = number == 0
@@ -145,7 +148,7 @@ class MobileNetV2(Encoder):
                     inputs,
                     outputs,
                     modalities,
-                    expansion=expansion,
+                    hidden=next(hidden),
                     stride=stride if first and dilation == before else 1,
                     dilation=before if first else dilation,
                     padding=padding,

@@ -74,7 +74,7 @@ def train(settings: TrainSettings, *, resume: bool = False) -> TrainResult:
     seed_everything(settings.seed, verbose=False)
     samples = SampleModule(settings.data, settings.seed)
     normalisation = normalisation_of(settings.network)
-    network = make_network(settings.network, samples.label_set)
+    network = make_network(settings.network, samples.label_set, samples.examples)
     teacher = None
     if settings.wants_teacher:
         made = _teacher(settings, folder)

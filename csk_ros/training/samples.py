@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
 
 from csk_ros.data import Sample, open_samples
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Batch = dict[str, torch.Tensor]
 """``eo`` uint8 (N, 3, H, W), ``ir`` uint8 (N, 1, H, W), ``labels`` int64 (N, H, W)."""
+
+
+_EXAMPLES = 16
 
 
 class JoinedSamples:
@@ -236,6 +239,13 @@ class SampleModule(LightningDataModule):
         if self._settings.cache == "ram":
             self.train_samples.load(self._settings.workers, "training samples")
             self.val_samples.load(self._settings.workers, "validation samples")
+
+    def examples(self) -> Batch:
+        """A batch of some training samples, as the first epoch has them, without an influence on it."""
+        dataset = TrainingSamples(self.train_samples, self._settings, self._seed)
+        chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), _EXAMPLES)).astype(int)
+        batch: Batch = default_collate([dataset[0, int(index)] for index in chosen])
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """How far the run is, for one that is resumed in the middle of an epoch."""

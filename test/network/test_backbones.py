@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from csk_ros.modality import Modality
-from csk_ros.network.backbones import BACKBONES, build_encoder
+from csk_ros.network.backbones import build_encoder
 from csk_ros.network.modality_layers import ModalityBatchNorm2d
 from csk_ros.network.pretrained import public_key
 from csk_ros.network.same_padding import PadFreeSameConv2d, SameConv2d
@@ -26,7 +26,7 @@ TOTALS = {
 }
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", TOTALS)
 def test_one_modality_has_torchvisions_parameters(backbone):
     total, classifier = TOTALS[backbone]
     encoder = build_encoder(backbone, (Modality.IR,))

@@ -277,3 +277,41 @@ def test_a_network_of_one_modality_may_start_from_the_other_s(csk_settings, tmp_
     gray = batch()["ir"].float()
     with torch.no_grad():
         torch.testing.assert_close(ir(ir=gray), eo(eo=gray.expand(-1, 3, -1, -1)))
+
+
+SLIM = {"backbone": "mobilenet_v2_slim", "decoder_width": 8, "output_stride": 32}
+
+
+def saved(name, tmp_path, **arguments):
+    """A file of an untrained network of full width."""
+    path = tmp_path / f"{name}.safetensors"
+    network = build_network(name, num_classes=9, **arguments)
+    save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
+    return str(path)
+
+
+@pytest.mark.slow
+def test_a_slim_network_is_cut_out_of_a_full_one_and_trained(csk_settings, tmp_path):
+    base = csk_settings(distillation=DistillationSettings(pixel=0.0, feature=0.0))
+    network = replace(base.network, checkpoint=saved("csk", tmp_path, **SMALL), arguments=SLIM)
+    still = replace(base.optimizer, lr=1e-12)
+    result = train(replace(base, network=network, optimizer=still))
+    trained = load_checkpoint(result.checkpoint)
+    assert trained.network.architecture["arguments"]["backbone"] == "mobilenet_v2_slim"
+    assert trained.training["started_from"]["file"] == "csk.safetensors"
+    # filters are taken over as they are
+    rows = trained.network.encoder.stem_conv.weight.flatten(1)
+    full = load_checkpoint(network.checkpoint).network.encoder.stem_conv.weight.flatten(1)
+    assert (rows[:, None] - full).abs().amax(2).amin(1).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("early", SLIM), ("csk", {**SLIM, "padding": "torch"}), ("csk", {"backbone": "resnet18"})],
+)
+def test_a_slim_network_is_cut_out_of_nothing_else(name, arguments, csk_settings, tmp_path):
+    base = csk_settings()
+    full = saved(name, tmp_path, **SMALL)
+    settings = replace(base.network, name=name, checkpoint=full, arguments=arguments)
+    with pytest.raises(ValueError, match=r"use the same network.name, arguments and classes"):
+        make_network(settings, MFNET)

@@ -13,7 +13,7 @@ SETS = ("mfnet", "msrs", "fmb", "mvseg", "pst900")
 
 def test_every_data_set_has_a_config_in_both_sizes():
     names = {path.stem for path in CONFIGS}
-    assert names == {*SETS, *(f"{name}_small" for name in SETS), "scenes", "scenes_mobilenet"}
+    assert names == {*SETS, *(f"{name}_small" for name in SETS), "scenes", "scenes_mobilenet", "scenes_slim"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -22,8 +22,8 @@ def test_the_configs_say_what_they_are_for(path):
     kind = path.stem.partition("_")[0]
     assert all(spec.startswith(f"{kind}:") for spec in [*settings.data.train, *settings.data.val])
     assert settings.output == f"runs/{path.stem}"
-    light = settings.network.arguments["backbone"] == "mobilenet_v2"
-    assert light == path.stem.endswith(("_small", "_mobilenet"))
+    light = settings.network.arguments["backbone"].startswith("mobilenet_v2")
+    assert light == path.stem.endswith(("_small", "_mobilenet", "_slim"))
     start = settings.network.checkpoint or settings.network.backbone_weights
     assert ("mobilenet" in start) == light
     assert settings.notice

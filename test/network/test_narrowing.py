@@ -1,0 +1,133 @@
+"""Slim encoders cut out of full ones: nothing is lost that others can stand in for."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from csk_ros.data import open_samples
+from csk_ros.modality import Modality
+from csk_ros.network import build_network, load_checkpoint
+from csk_ros.network.backbones import build_encoder
+from csk_ros.network.encoder import STAGES
+from csk_ros.network.mobilenet import HIDDEN
+from csk_ros.network.narrowing import narrow_network
+from csk_ros.share import share_path
+
+SLIM = "mobilenet_v2_slim"
+BOTH = (Modality.EO, Modality.IR)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def lively(network):
+    """The network with batch norms that differ between channels and modalities."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval()
+
+
+def noise(modalities=BOTH, count=2, height=64, width=96):
+    channels = {Modality.EO: 3, Modality.IR: 1}
+    return {m: torch.randn(count, channels[m], height, width) for m in modalities}
+
+
+def features(network, images):
+    """The stages of each modality."""
+    with torch.no_grad():
+        output = network.forward_heads(**{m.value: image for m, image in images.items()})
+    return {(m, stage): output.features[m].stages[stage] for m in images for stage in STAGES}
+
+
+def blocks(network, name="encoder"):
+    """Of each block the layers that make its hidden channels, and the convolution that reads them."""
+    layers = network.get_submodule(name).features
+    for before, block in pairwise(layers):
+        first = block is layers[1]
+        yield [*([before] if first else []), *block.conv[:-2]], block.conv[-2]
+
+
+def test_channels_that_nothing_reads_are_left_out_and_decoders_come_along():
+    wide = lively(build_network("csk", num_classes=3))
+    slim = build_network("csk", num_classes=3, backbone=SLIM)
+    for (_, reader), width in zip(blocks(wide), HIDDEN[SLIM], strict=True):
+        unread = torch.randperm(reader.in_channels)[width:]
+        reader.weight.data[:, unread] = 0
+    images, kept = noise(), copy.deepcopy(wide.state_dict())
+    narrow_network(wide, slim, images)
+    torch.testing.assert_close(wide.state_dict(), kept, rtol=0, atol=0)
+    for key, value in slim.state_dict().items():
+        if not key.startswith("encoder."):
+            assert torch.equal(value, kept[key]), key
+    before, after = features(wide, images), features(slim, images)
+    for key, value in before.items():
+        error = (after[key] - value).std() / value.std()
+        assert error < 0.02, key  # the ridge's
+
+
+def test_one_of_two_equal_channels_stands_in_for_both_and_another_decoder_stays():
+    wide = lively(build_network("single", num_classes=3, modality="ir"))
+    slim = build_network("single", num_classes=3, modality="ir", backbone=SLIM, decoder_width=16)
+    own = copy.deepcopy(slim.state_dict())
+    for (makers, _), width in zip(blocks(wide, "branch.encoder"), HIDDEN[SLIM], strict=True):
+        for layer in makers:
+            for value in layer.state_dict().values():
+                if value.ndim:
+                    value.copy_(value[torch.arange(len(value)) % width])
+    images = noise([Modality.IR])
+    narrow_network(wide, slim, images)
+    for key, value in slim.state_dict().items():
+        if not key.startswith("branch.encoder."):
+            assert torch.equal(value, own[key]), key
+    before, after = features(wide, images), features(slim, images)
+    for key, value in before.items():
+        assert (after[key] - value).std() / value.std() < 0.02, key
+
+
+def test_the_shipped_weights_keep_most_of_what_they_see():
+    wide = load_checkpoint(share_path("models/csk_mobilenet_v2_scenes.safetensors")).network
+    slim = build_network("csk", num_classes=9, backbone=SLIM)
+    samples = open_samples("scenes:seed=1,drives=6,frames=1,light=random")
+
+    def images(indices):
+        taken = [samples[index] for index in indices]
+        eo = torch.stack([torch.from_numpy(sample.eo[::2, ::2].copy()) for sample in taken])
+        ir = torch.stack([torch.from_numpy(sample.ir[::2, ::2].copy()) for sample in taken])
+        return {
+            Modality.EO: eo.permute(0, 3, 1, 2) / 127.5 - 1,
+            Modality.IR: ir[:, None] / 127.5 - 1,
+        }
+
+    narrow_network(wide, slim, images([0, 1, 2, 3]))
+    unseen = images([4, 5])
+    before, after = features(wide, unseen), features(slim, unseen)
+    for key, value in before.items():
+        assert torch.corrcoef(torch.stack([value.flatten(), after[key].flatten()]))[0, 1] > 0.75, key
+
+
+def test_the_first_block_has_no_shortcut_though_its_channels_are_as_many():
+    encoder = build_encoder(SLIM, BOTH)
+    assert encoder.features[0][0].out_channels == 16
+    assert not encoder.features[1].shortcut
+    assert [block.shortcut for block in encoder.features[1:]] == [
+        block.shortcut for block in build_encoder("mobilenet_v2", BOTH).features[1:]
+    ]
+
+
+def test_slim_has_less_than_half_of_the_parameters():
+    counts = [
+        sum(parameter.numel() for parameter in build_encoder(name, BOTH).parameters())
+        for name in ("mobilenet_v2", SLIM)
+    ]
+    assert counts[1] < 0.45 * counts[0]
