@@ -23,7 +23,10 @@ class Encoder(nn.Module, ABC):
         channels: output channels of each stage of :data:`STAGES`.
         output_stride: stride of the last stage: 8, 16 or 32.
         classifier_prefixes: keys of a public weight file that only serve the classifier.
+        has_public_weights: whether such files are of its widths.
     """
+
+    has_public_weights = True
 
     channels: tuple[int, int, int, int]
     output_stride: int

@@ -134,6 +134,7 @@ class MobileNetV2(Encoder):
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, not {padding!r}")
         self.output_stride = output_stride
+        self.has_public_weights = name == "mobilenet_v2"
         dilations = stage_dilations(output_stride)
         hidden = iter(HIDDEN[name])
         inputs, before = HIDDEN[name][0], 1

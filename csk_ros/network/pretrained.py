@@ -35,12 +35,17 @@ def load_backbone(network: nn.Module, path: str | Path) -> None:
 
     Raises:
         CheckpointError: if the file cannot be read or does not fit the backbone.
-        ValueError: if the network has no encoder.
+        ValueError: if the network has no encoder, or a slim one.
     """
     path = Path(path)
     encoders = [module for module in network.modules() if isinstance(module, Encoder)]
     if not encoders:
         raise ValueError(f"{type(network).__name__} has no encoder to fill from {path}")
+    if not all(encoder.has_public_weights for encoder in encoders):
+        raise ValueError(
+            f"{path} is not for a slim backbone: train mobilenet_v2 from it, and name the result in "
+            "network.checkpoint, which a slim one is cut out of"
+        )
     tensors, _ = read_tensors(path)
     for encoder in encoders:
         _fill(encoder, path, tensors)

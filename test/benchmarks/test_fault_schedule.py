@@ -14,7 +14,7 @@ def test_there_are_at_least_25_kinds_and_a_long_run_meets_all_on_every_stream():
     assert met == {(name, stream) for name, kind in KINDS.items() for stream in kind.streams}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 10**6),
     st.floats(1, 600),
@@ -35,7 +35,7 @@ def test_any_seed_gives_faults_inside_the_run_and_the_same_again(seed, seconds, 
             assert least <= fault.parameters[name] <= greatest
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 1000))
 def test_the_node_gets_time_to_recover_from_its_own_faults(seed):
     faults = [fault for fault in FaultSchedule(seed, 600, every_s=1).faults if fault.stream == NODE]

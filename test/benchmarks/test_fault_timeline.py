@@ -108,7 +108,7 @@ def test_spoilt_messages_say_how(kind):
     assert {shot.spoilt for shot in during(shots(kind))} == {(kind,)}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from(["eo", "ir"]), st.sampled_from([9.0, 30.0, 60.0]))
 def test_any_schedule_sends_in_order_of_time_and_the_same_again(seed, stream, rate):
     schedule = FaultSchedule(seed, 30, every_s=0.5, quiet_s=1)

@@ -29,7 +29,7 @@ def blocks(seed: int, height: int, width: int, dtype=np.uint8) -> Sample:
 
 
 @given(seed=st.integers(0, 2**32), height=st.sampled_from([48, 64, 96]), width=st.sampled_from([64, 96]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_geometry_acts_alike_on_eo_ir_and_labels(seed, height, width):
     out = augment(blocks(seed, height, width), np.random.default_rng(seed), GEOMETRY)
     expected = np.where(out.labels == UNLABELLED, 0, out.labels * 20 + 30).astype(np.int32)
@@ -43,7 +43,7 @@ def test_geometry_acts_alike_on_eo_ir_and_labels(seed, height, width):
 
 
 @given(seed=st.integers(0, 2**32), size=st.none() | st.tuples(st.integers(16, 80), st.integers(16, 80)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_labels_are_never_invented_and_sizes_hold(seed, size):
     sample = blocks(seed, 64, 96)
     out = augment(sample, np.random.default_rng(seed), EVERYTHING, size=size)
@@ -56,7 +56,7 @@ def test_labels_are_never_invented_and_sizes_hold(seed, size):
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_depends_on_the_generator_alone_and_leaves_its_input(seed):
     sample = blocks(1, 64, 64)
     before = [image.copy() for image in (sample.eo, sample.ir, sample.labels)]
@@ -68,7 +68,7 @@ def test_depends_on_the_generator_alone_and_leaves_its_input(seed):
 
 
 @given(seed=st.integers(0, 2**32), dtype=st.sampled_from([np.uint8, np.uint16]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_nothing_changes_nothing(seed, dtype):
     sample = blocks(seed, 64, 96, dtype)
     out = augment(sample, np.random.default_rng(seed), NOTHING)
@@ -155,7 +155,7 @@ def slope(before, after):
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_blackout_leaves_no_light_but_noise(seed):
     sample = blocks(seed, 64, 96)
     out = augment(sample, np.random.default_rng(seed), replace(NOTHING, blackout=1.0))
@@ -170,7 +170,7 @@ def test_some_blackouts_show_nothing_at_all_and_most_have_noise():
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_washout_blends_half_or_more_with_one_grey(seed):
     sample = blocks(seed, 64, 96)
     out = augment(sample, np.random.default_rng(seed), replace(NOTHING, washout=1.0))
@@ -179,7 +179,7 @@ def test_washout_blends_half_or_more_with_one_grey(seed):
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_darkness_and_night_keep_a_dim_picture(seed):
     sample = blocks(seed, 64, 96)
     before = sample.eo.mean()
@@ -206,7 +206,7 @@ def test_night_is_tinted_and_noisier_than_darkness():
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_motion_blur_smears_a_point_into_one_straight_short_line(seed):
     eo = np.zeros((61, 320, 3), np.uint8)
     eo[30, 160] = 255
@@ -256,7 +256,7 @@ def test_the_camera_effects_of_one_transform_equal_the_plain_formula():
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_chances_are_kept_apart(seed):
     sample = blocks(3, 64, 64)
     all_dark = replace(NOTHING, blackout=0.4, night=0.3, darkness=0.3)

@@ -37,7 +37,7 @@ def test_frames_are_labelled_pairs_of_the_asked_form():
 
 
 @given(seed=st.integers(0, 10**6), light=st.sampled_from(["day", "dusk", "night", "night-to-day"]))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_frame_does_not_depend_on_what_was_asked_before(seed, light):
     forwards = SceneDrive(seed, frames=30, light=light, **SIZE)
     backwards = SceneDrive(seed, frames=30, light=light, **SIZE)

@@ -30,7 +30,7 @@ def _iou_by_sets(predicted, labels, class_id):
     return (mine & true).sum() / union if union else np.nan
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(_masks, _labels), min_size=1, max_size=3))
 def test_scores_agree_with_counting_sets_of_pixels(pairs):
     scores = _scores(*pairs)
@@ -47,7 +47,7 @@ def test_scores_agree_with_counting_sets_of_pixels(pairs):
     assert scores.confusion.sum() == labelled.sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_masks, _labels)
 def test_accuracy_and_f1_agree_with_counting_pixels(predicted, labels):
     scores = _scores((predicted, labels))

@@ -110,7 +110,7 @@ def test_the_same_images_give_the_same_bytes(segmenter):
     assert first.confidence.tobytes() == second.confidence.tobytes()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.tuples(st.integers(1, 70), st.integers(1, 70)), st.tuples(st.integers(1, 70), st.integers(1, 70)))
 def test_any_two_sizes_answer_at_the_anchors(segmenter, eo_size, ir_size):
     eo, ir = np.zeros((*eo_size, 3), np.uint8), np.zeros(ir_size, np.uint8)
@@ -156,7 +156,7 @@ def test_without_confidence(checkpoint):
     assert np.array_equal(quick.segment(ir=ir).labels, full.segment(ir=ir).labels)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 65536), st.integers(0, 9999))
 def test_percentiles_are_numpys(height, width, levels, seed):
     counts = np.random.default_rng(seed).integers(0, levels, (height, width)).astype(np.uint16)

@@ -161,7 +161,7 @@ def _same_reference(image, weight, stride):
     return out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 9999))
 def test_same_padding_is_tensorflows(height, width, stride, seed):
     generator = torch.Generator().manual_seed(seed)

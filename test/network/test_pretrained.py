@@ -102,3 +102,9 @@ def test_a_file_that_does_not_fit_is_refused(resnet_file, change, message):
 def test_a_network_without_encoder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Linear has no encoder"):
         load_backbone(torch.nn.Linear(1, 1), tmp_path / "x.safetensors")
+
+
+def test_a_slim_backbone_wants_a_network_of_full_width():
+    net = build_network("csk", num_classes=2, backbone="mobilenet_v2_slim")
+    with pytest.raises(ValueError, match=r"name the result in network\.checkpoint"):
+        load_backbone(net, "any.safetensors")

@@ -120,7 +120,7 @@ def check_decision(decision, chosen):
 
 
 @given(EVENTS, SETTINGS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
     watch = Watch(Perception(chosen))
     refused = 0
@@ -158,7 +158,7 @@ def test_any_events_leave_each_anchor_frame_exactly_one_outcome(events, chosen):
 
 
 @given(EVENTS, SETTINGS, st.lists(st.integers(0, 8_000), max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_decisions_do_not_hang_on_when_advance_is_called(events, chosen, extra_ms):
     """Only punctuality does: late or additional calls change no pair, no route, no reason."""
     punctual = Drive(Perception(chosen, start_ns=10 * SECOND))
@@ -181,7 +181,7 @@ def tell(perception, modality, now, one):
 
 
 @given(EVENTS, SETTINGS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_stream_turns_unusable_and_back_no_faster_than_the_frames_asked_for(events, chosen):
     perception = Perception(chosen)
     messages = dict.fromkeys((EO, IR), 0)
@@ -201,7 +201,7 @@ def test_a_stream_turns_unusable_and_back_no_faster_than_the_frames_asked_for(ev
 
 
 @given(EVENTS, SETTINGS.filter(lambda chosen: chosen.route is None))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_was_shown_good_frames_bring_the_fused_route_back(events, chosen):
     driven = Drive(Perception(chosen))
     for modality, now, one in stamped(events):
@@ -218,7 +218,7 @@ def test_whatever_was_shown_good_frames_bring_the_fused_route_back(events, chose
 
 
 @given(cameras(), SETTINGS.filter(lambda chosen: chosen.route is None and chosen.eo_buffer == 32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_cameras_are_answered_in_order_with_the_best_match(frames, chosen):
     perception = Perception(chosen)
     driven = Drive(perception)

@@ -138,7 +138,7 @@ def test_a_regular_camera_loses_nothing_whatever_its_rate(keep, lost):
     assert lost_share([arrival.stamp_ns for arrival in arrivals()][::keep]) == lost
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 199), min_size=80, max_size=180, unique=True))
 def test_the_lost_share_is_what_was_taken_out(kept):
     kept = sorted(kept)
@@ -409,7 +409,7 @@ any_streams = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(any_streams, any_streams, st.none() | st.builds(Graph, images=st.just({"/a/compressed": IMAGE})))
 def test_whatever_was_observed_is_judged(eo, ir, graph):
     eo, ir = (

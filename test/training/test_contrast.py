@@ -31,7 +31,7 @@ def _slow_info_nce(projections: list[list[float]], labels: list[int], tau: float
     return sum(losses) / len(losses) if losses else 0.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=9),
     st.integers(0, 99),
@@ -58,7 +58,7 @@ def test_info_nce_pulls_a_class_together_across_modalities():
     assert directions[0] @ directions[1] < 0.2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(2, 12))
 def test_half_of_the_anchors_are_hard_where_there_are_enough(hard, count):
     mask = torch.tensor(hard)

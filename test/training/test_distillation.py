@@ -27,7 +27,7 @@ def _maps(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 3, 2, 4, generator=generator), torch.randn(2, 3, 2, 4, generator=generator)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_seeds, _temperatures)
 def test_pixel_distillation_is_the_mean_divergence_of_the_class_distributions(seed, temperature):
     student, teacher = _maps(seed)
@@ -44,7 +44,7 @@ def test_pixel_distillation_is_the_mean_divergence_of_the_class_distributions(se
     assert float(pixel_distillation(student, teacher, temperature)) == pytest.approx(expected, rel=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_seeds, _temperatures, st.booleans())
 def test_channel_distillation_compares_where_own_features_look(seed, temperature, exchanged):
     student, teacher = _maps(seed)

@@ -24,7 +24,7 @@ from csk_ros.training.settings import ContrastSettings, LoopSettings
 TOLERANCE = 2e-5  # AdamW makes much of rounding where gradients are next to nothing
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     length=st.integers(1, 60), batch=st.integers(1, 5), processes=st.integers(2, 4), used=st.integers(0, 3)
 )
@@ -47,7 +47,7 @@ def test_processes_share_the_batches_of_one(length, batch, processes, used):
     assert sorted(chain(*parts)) == sorted(list(alone)[: whole * joint])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(1, 30), processes=st.integers(1, 5))
 def test_shares_are_equally_long_and_hold_everything_once(length, processes):
     shares = [list(ShareSampler(length, rank, processes)) for rank in range(processes)]

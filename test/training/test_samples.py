@@ -88,7 +88,7 @@ def test_a_sample_depends_on_epoch_index_and_seed_alone(data):
     assert not torch.equal(samples[3, 1]["ir"], first["ir"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(1, 50), seed=st.integers(0, 5), epoch=st.integers(0, 5))
 def test_an_epoch_is_every_index_once_in_an_order_of_its_own(length, seed, epoch):
     sampler = EpochSampler(length, seed)

@@ -13,6 +13,7 @@ from csk_ros.network import load_checkpoint
 from csk_ros.share import share_path
 
 CARDS = sorted(share_path("models").glob("*.yaml"))
+SCENES = ["csk_mobilenet_v2_scenes", "csk_mobilenet_v2_slim_scenes"]
 
 
 @pytest.fixture(params=CARDS, ids=lambda path: path.stem)
@@ -21,7 +22,7 @@ def card(request):
 
 
 def test_there_are_weights():
-    assert [path.stem for path in CARDS] == ["csk_mobilenet_v2_mfnet", "csk_mobilenet_v2_scenes"]
+    assert [path.stem for path in CARDS] == ["csk_mobilenet_v2_mfnet", *SCENES]
 
 
 def test_the_file_is_the_one_on_the_card_and_small(card):
@@ -53,8 +54,9 @@ def test_weights_from_data_without_a_licence_say_so(card):
         assert card["notice"].startswith("For research: the MFNet data set states no licence.")
 
 
-def test_held_out_seeds_are_held_out():
-    card = yaml.safe_load(share_path("models/csk_mobilenet_v2_scenes.yaml").read_text())
+@pytest.mark.parametrize("name", SCENES)
+def test_held_out_seeds_are_held_out(name):
+    card = yaml.safe_load(share_path(f"models/{name}.yaml").read_text())
     data = card["training"]["settings"]["data"]
 
     def seeds(spec):
@@ -66,8 +68,9 @@ def test_held_out_seeds_are_held_out():
         assert not trained & seeds(spec)
 
 
-def test_the_scores_on_the_card_come_out_again():
-    card = yaml.safe_load(share_path("models/csk_mobilenet_v2_scenes.yaml").read_text())
+@pytest.mark.parametrize("name", SCENES)
+def test_the_scores_on_the_card_come_out_again(name):
+    card = yaml.safe_load(share_path(f"models/{name}.yaml").read_text())
     samples = open_samples(card["training"]["settings"]["data"]["test"]["check"])
     _agree(card, card["test"]["check"], samples)
 

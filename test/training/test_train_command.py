@@ -13,7 +13,14 @@ SETS = ("mfnet", "msrs", "fmb", "mvseg", "pst900")
 
 def test_every_data_set_has_a_config_in_both_sizes():
     names = {path.stem for path in CONFIGS}
-    assert names == {*SETS, *(f"{name}_small" for name in SETS), "scenes", "scenes_mobilenet", "scenes_slim"}
+    assert names == {
+        *SETS,
+        *(f"{name}_small" for name in SETS),
+        "scenes",
+        "scenes_mobilenet",
+        "scenes_slim",
+        "mfnet_slim",
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

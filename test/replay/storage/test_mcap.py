@@ -59,7 +59,7 @@ def whole(tmp_path_factory, request):
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(keep=st.floats(0, 1, exclude_max=True))
 @example(keep=0.999)
 @example(keep=0.0)
@@ -87,7 +87,7 @@ def test_the_index_of_a_bag_cut_short_counts_what_can_be_read(tmp_path, whole):
         assert not bag.complete
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=60))
 def test_damage_anywhere_is_a_problem_or_an_error_and_nothing_is_invented(whole, tmp_path_factory, at, junk):
     path = tmp_path_factory.mktemp("hit") / "bag.mcap"

@@ -40,7 +40,7 @@ def whole(tmp_path_factory, request):
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(keep=st.floats(0, 1, exclude_max=True))
 def test_of_a_bag_cut_short_the_beginning_is_read(whole, tmp_path_factory, keep):
     path = tmp_path_factory.mktemp("cut") / "drive.bag"
@@ -54,7 +54,7 @@ def test_of_a_bag_cut_short_the_beginning_is_read(whole, tmp_path_factory, keep)
     assert len(found) >= len(MADE) * (keep - 0.4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=60))
 def test_damage_anywhere_is_a_problem_or_an_error(whole, tmp_path_factory, at, junk):
     path = tmp_path_factory.mktemp("hit") / "drive.bag"

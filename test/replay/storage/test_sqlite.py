@@ -51,7 +51,7 @@ def test_the_tables_of_rosbag2_before_its_schema_had_a_version(file):
     assert read(file) == (raw(MADE), [])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(keep=st.floats(0, 1, exclude_max=True))
 def test_of_a_bag_cut_short_the_beginning_is_read(whole, tmp_path_factory, keep):
     path = tmp_path_factory.mktemp("cut") / "bag.db3"
@@ -74,7 +74,7 @@ def test_names_of_columns_that_are_no_text_are_damage(whole, tmp_path):
         read(tmp_path / "bag.db3")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=3000))
 def test_damage_anywhere_is_a_problem_or_an_error(whole, tmp_path_factory, at, junk):
     path = tmp_path_factory.mktemp("hit") / "bag.db3"
