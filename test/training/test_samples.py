@@ -134,3 +134,16 @@ def test_specs_need_a_root_where_they_name_it():
     assert complete_specs(["mfnet:{root}", "scenes:seed=1"], "a") == ["mfnet:a", "scenes:seed=1"]
     with pytest.raises(ValueError, match=r"data\.root is not set"):
         complete_specs(["mfnet:{root}"], None)
+
+
+def test_examples_are_what_the_first_epoch_has_of_samples_spread_over_all(data):
+    module = SampleModule(data, seed=3)
+    examples = module.examples()
+    first = TrainingSamples(module.train_samples, data, 3)
+    count = len(first)
+    assert count == 4
+    for name, images in examples.items():
+        assert torch.equal(images, torch.stack([first[0, index][name] for index in range(count)]))
+    module.train_samples = JoinedSamples([Ramps(40)], ["ramps"])
+    bytes_of_ir = module.examples()["ir"]
+    assert len(bytes_of_ir) == 16
