@@ -155,16 +155,18 @@ def _fit_projection(block: _Block, full: _Block, read: Maps, goals: Maps) -> Non
     for m, x in read.items():
         _measure(block.norm, m, block.project(x))
         own = cast("nn.BatchNorm2d", block.norm[m.value])
-        assert own.running_var is not None  # noqa: S101 (it is tracked)
-        own.weight.copy_(scales[m] * (own.running_var + own.eps).sqrt())
+        own.weight.copy_(scales[m] * _deviation(own))
         own.bias.copy_(outputs[m][1])
 
 
 def _scale(norm: ModalityBatchNorm2d, modality: Modality) -> Tensor:
     """What a batch norm multiplies each channel by."""
     own = cast("nn.BatchNorm2d", norm[modality.value])
-    assert own.running_var is not None  # noqa: S101 (it is tracked)
-    return own.weight / (own.running_var + own.eps).sqrt()
+    return own.weight / _deviation(own)
+
+
+def _deviation(norm: nn.BatchNorm2d) -> Tensor:
+    return (norm.get_buffer("running_var") + norm.eps).sqrt()
 
 
 def _covariance(pixels: Tensor) -> Tensor:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 _MOST_COUNTED = 400
 
 
-def make_network(
-    settings: NetworkSettings, label_set: LabelSet, examples: Callable[[], Batch] | None = None
-) -> Network:
+def make_network(settings: NetworkSettings, label_set: LabelSet, examples: Callable[[], Batch]) -> Network:
     """The network that ``settings`` name, with the weights that they name.
 
     Args:
@@ -51,7 +49,7 @@ def make_network(
 
 
 def _start_from_checkpoint(
-    network: Network, settings: NetworkSettings, label_set: LabelSet, examples: Callable[[], Batch] | None
+    network: Network, settings: NetworkSettings, label_set: LabelSet, examples: Callable[[], Batch]
 ) -> None:
     start = load_checkpoint(str(settings.checkpoint))
     first: Network = start.network
@@ -71,7 +69,6 @@ def _start_from_checkpoint(
     if not slimmer:
         network.load_state_dict(first.state_dict())
         return
-    assert examples is not None  # noqa: S101 (a run has them)
     batch, scales = examples(), normalisation_of(settings)
     known = {m for route in network.routes for m in route.modalities}
     narrow_network(first, network, {m: _normalised(batch[m.value], scales[m]) for m in known})

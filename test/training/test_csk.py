@@ -206,9 +206,9 @@ def test_a_teacher_may_start_from_the_eo_branch_of_a_csk_net(csk_settings, tmp_p
     save_checkpoint(path, network, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
     base = csk_settings()
     settings = replace(base, network=replace(base.network, checkpoint=str(path)))
-    teacher = make_network(teacher_settings(settings, "there").network, MFNET)
+    teacher = make_network(teacher_settings(settings, "there").network, MFNET, dict)
     torch.testing.assert_close(teacher.branch.head.weight, network.heads["EO_ONLY"].weight)
-    student = make_network(settings.network, MFNET)  # which exchanges nothing
+    student = make_network(settings.network, MFNET, dict)  # which exchanges nothing
     torch.testing.assert_close(student.state_dict(), network.state_dict())
 
 
@@ -229,7 +229,7 @@ def test_a_network_may_start_from_its_teacher(csk_settings, tmp_path):
     path = tmp_path / "teacher.safetensors"
     save_checkpoint(path, teacher, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
     settings = csk_settings(teacher=TeacherSettings(checkpoint=str(path), start=True))
-    network = make_network(settings.network, MFNET).eval()
+    network = make_network(settings.network, MFNET, dict).eval()
     start_from_teacher(network, load_checkpoint(path).network)
     data = batch()
     eo = data["eo"].float()
@@ -263,7 +263,7 @@ def test_a_start_that_cannot_be_is_refused(csk_settings, changes, message):
 
 def _start(settings, teacher):
     settings = replace(settings, teacher=TeacherSettings(start=True))
-    start_from_teacher(make_network(settings.network, MFNET), teacher)
+    start_from_teacher(make_network(settings.network, MFNET, dict), teacher)
 
 
 def test_a_network_of_one_modality_may_start_from_the_other_s(csk_settings, tmp_path):
@@ -273,7 +273,7 @@ def test_a_network_of_one_modality_may_start_from_the_other_s(csk_settings, tmp_
     save_checkpoint(path, eo, label_set=MFNET, normalisation=DEFAULT_NORMALISATION, training={})
     arguments = {"modality": "ir", **SMALL}
     settings = replace(csk_settings().network, name="single", arguments=arguments, checkpoint=str(path))
-    ir = make_network(settings, MFNET).eval()
+    ir = make_network(settings, MFNET, dict).eval()
     gray = batch()["ir"].float()
     with torch.no_grad():
         torch.testing.assert_close(ir(ir=gray), eo(eo=gray.expand(-1, 3, -1, -1)))
@@ -314,4 +314,4 @@ def test_a_slim_network_is_cut_out_of_nothing_else(name, arguments, csk_settings
     full = saved(name, tmp_path, **SMALL)
     settings = replace(base.network, name=name, checkpoint=full, arguments=arguments)
     with pytest.raises(ValueError, match=r"use the same network.name, arguments and classes"):
-        make_network(settings, MFNET)
+        make_network(settings, MFNET, dict)

@@ -120,13 +120,15 @@ def test_going_on_from_a_checkpoint_starts_with_its_weights(make_settings):
     done = train(make_settings(epochs=1))
     settings = make_settings(epochs=1, checkpoint=str(done.checkpoint))
     torch.testing.assert_close(
-        make_network(settings.network, MFNET).state_dict(),
+        make_network(settings.network, MFNET, dict).state_dict(),
         dict(load_checkpoint(done.checkpoint).network.state_dict()),
     )
-    make_network(settings.network, LabelSet(MFNET.names, ((1, 2, 3),) * len(MFNET)))  # colours do not matter
+    make_network(
+        settings.network, LabelSet(MFNET.names, ((1, 2, 3),) * len(MFNET)), dict
+    )  # colours do not matter
     other = replace(settings.network, arguments={"decoder_width": 32})
     with pytest.raises(ValueError, match=r"network.checkpoint.*same network"):
-        make_network(other, MFNET)
+        make_network(other, MFNET, dict)
 
 
 @pytest.mark.parametrize("freeze", ["backbone", "all", "none"])
