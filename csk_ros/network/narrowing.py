@@ -91,7 +91,7 @@ def _narrow_block(block: _Block, full: _Block, seen: Maps, wanted: Maps) -> tupl
     kept = _kept_channels(full, hidden, block.project.in_channels)
     for own, other in zip(block.makers, full.makers, strict=True):
         _copy_channels(own, other, kept)
-    read = {m: _measured(block.makers, x, m) for m, x in seen.items()}
+    read = {m: block.hidden(x, m) for m, x in seen.items()}
     goals = {m: full.output(x, hidden[m], m) for m, x in wanted.items()}
     _fit_projection(block, full, read, {m: y - seen[m] if block.shortcut else y for m, y in goals.items()})
     return {m: block.output(x, read[m], m) for m, x in seen.items()}, goals
@@ -122,15 +122,6 @@ def _copy_channels(own: ModalitySequential, other: ModalitySequential, kept: Ten
     """The chosen output channels of a convolution and its batch norms."""
     state = {key: value[kept] if value.ndim else value for key, value in other.state_dict().items()}
     own.load_state_dict(state)
-
-
-def _measured(makers: list[ModalitySequential], x: Tensor, modality: Modality) -> Tensor:
-    """Run layers whose batch norms take their statistics from what comes."""
-    for conv, norm, activation in cast("list[tuple[nn.Conv2d, ModalityBatchNorm2d, nn.Module]]", makers):
-        x = conv(x)
-        _measure(norm, modality, x)
-        x = activation(norm(x, modality))
-    return x
 
 
 def _measure(norm: ModalityBatchNorm2d, modality: Modality, x: Tensor) -> None:

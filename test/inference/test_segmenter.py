@@ -269,6 +269,14 @@ def test_a_corner_of_a_region_is_an_edge_too(flips, size):
     assert torch.equal(answer_at_edges(logits, size), expected)
 
 
+def test_of_equal_logits_the_first_class_wins():
+    logits = torch.zeros(1, 3, 20, 30)
+    logits[:, :2, :, 15:] = 1
+    logits[:, 2, :, :15] = 1
+    expected = torch.full((20, 30), 2).index_fill(1, torch.arange(15, 30), 0)
+    assert torch.equal(answer_at_edges(logits, (80, 120))[0, ::4, ::4].long(), expected)
+
+
 def test_where_classes_meet_everywhere_the_whole_is_resized(checkpoint):
     logits = _regions(40, 60, few=False)
     assert answer_at_edges(logits, (80, 120)) is None
