@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _IMAGE_TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 _POLL_S = 0.02
+_LOOK_EVERY_S = 0.1
 
 
 class LiveError(RuntimeError):
@@ -45,6 +47,7 @@ class LiveSession:
         self.node: Node = rclpy.create_node("csk_player", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._leaving = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="csk_recorder")
         self._spinning = self._pool.submit(self._spin)
         return self
@@ -53,8 +56,10 @@ class LiveSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave DDS; an error of the receiving thread surfaces here."""
-        self._executor.shutdown()
+        # the thread first: rclpy's shutdown takes away what it may be about to wait for
+        self._leaving.set()
         self._pool.shutdown()
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
         self._context.destroy()
@@ -120,6 +125,7 @@ class LiveSession:
 
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            while not self._leaving.is_set():
+                self._executor.spin_once(_LOOK_EVERY_S)
         except ExternalShutdownException:
             return

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -66,13 +67,15 @@ class EchoNode:
         node.trigger_activate()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
+        self._leaving = threading.Event()
         self._pool = ThreadPoolExecutor(1)
         self._done = self._pool.submit(self._spin)
         return self
 
     def __exit__(self, *_):
-        self._executor.shutdown()
+        self._leaving.set()
         self._pool.shutdown()
+        self._executor.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
         self._context.destroy()
@@ -84,7 +87,8 @@ class EchoNode:
 
     def _spin(self):
         try:
-            self._executor.spin()
+            while not self._leaving.is_set():
+                self._executor.spin_once(0.1)
         except ExternalShutdownException:
             return
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from itertools import islice, pairwise
@@ -231,6 +232,18 @@ def test_without_a_node_nothing_is_played(drive):
     with LiveSession("nobody") as session, pytest.raises(LiveError, match="ended before it was active"):
         session.wait_until_active(lambda: False, timeout_s=5)
     assert not (drive / "masks").exists()
+
+
+def test_a_session_is_left_in_peace_at_whatever_moment():
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # the threads meet at every line
+    try:
+        for number in range(60):
+            with LiveSession("nobody") as session:
+                session.node.create_timer(2e-4, lambda: None)
+                time.sleep(0.02 + 7e-4 * number)
+    finally:
+        sys.setswitchinterval(switching)
 
 
 def test_waiting_for_a_node_as_the_launch_file_does(capsys):
