@@ -37,7 +37,8 @@ class Peer:
         self.listen(Image, "segment/mask", 50)
         self.listen(String, "segment/route", LATCHED)
         self.listen(DiagnosticArray, "/diagnostics", 10)
-        self.thread = threading.Thread(target=self.executor.spin)
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._spin)
         self.thread.start()
 
     def listen(self, kind, topic, qos):
@@ -73,21 +74,37 @@ class Peer:
         status = self.status("frames")
         return int(status[2][key]) if status else 0
 
-    @staticmethod
-    def wait_for(condition, timeout=20.0):
+    def balanced(self):
+        """Whether every anchor was answered or dropped; EO frames become anchors if this machine stalls."""
+        count = {key: int(value) for key, value in self.status("frames")[2].items() if value.isdigit()}
+        anchors = count["ir_received"] + count["eo_anchors"] - count["ir_unusable"] - count["ir_unused"]
+        dropped = sum(number for key, number in count.items() if key.startswith("dropped_"))
+        return count["answered"] + dropped == anchors
+
+    def wait_for(self, condition, timeout=20.0):
         end = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < end, "waited in vain"
+            assert time.monotonic() < end, f"waited in vain; heard {self.account()}"
             time.sleep(0.01)
+
+    def account(self):
+        """How many messages came on each topic, and the latest count of frames."""
+        status = self.status("frames")
+        heard = {topic: len(messages) for topic, messages in self.heard.items()}
+        return heard | (status[2] if status else {})
 
     def connected(self):
         return all(camera.get_subscription_count() for camera in self.cameras.values())
 
     def stop(self):
         """Stop spinning, so that nodes can be destroyed without the executor being in the middle of them."""
-        if self.thread.is_alive():
-            self.executor.shutdown()
-            self.thread.join()
+        self.stopping.set()
+        self.thread.join()
+        self.executor.shutdown()
+
+    def _spin(self):
+        while not self.stopping.is_set():
+            self.executor.spin_once(0.1)
 
     def close(self):
         self.stop()

@@ -48,8 +48,10 @@ def test_one_pair_loses_its_optical_camera_and_the_other_does_not_notice(pairs):
     front.wait_for(lambda: front.routes()[-1:] == ["IR_ONLY"])
     for peer, name in ((front, "front"), (rear, "rear")):
         peer.wait_for(lambda peer=peer: peer.count("ir_received") == 30 and peer.count("in_hand") == 0)
-        assert peer.count("answered") == len(peer.masks()) > 0
-        assert {mask.header.frame_id for mask in peer.masks()} == {f"{name}/ir_camera"}
+        assert peer.balanced(), peer.account()
+        peer.wait_for(lambda peer=peer: peer.count("answered") == len(peer.masks()) > 0)
+        frame_ids = {mask.header.frame_id for mask in peer.masks()}
+        assert f"{name}/ir_camera" in frame_ids <= {f"{name}/ir_camera", f"{name}/eo_camera"}
     assert rear.count("answered_fused") > 0
     assert rear.count("eo_received") == 30
     assert front.count("eo_received") == 10
