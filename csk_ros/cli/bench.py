@@ -48,6 +48,12 @@ def _add_part_arguments(bench: ArgumentParser) -> None:
     for option, text in lists.items():
         segmenter.add_argument(f"--{option}", metavar="LIST", type=str, default="", help=text)
     segmenter.add_argument("--rounds", type=int, default=30, help="how often each is timed")
+    segmenter.add_argument(
+        "--at-once",
+        type=int,
+        default=0,
+        help="also time a stream of frames, so many in work at a time, each by a Segmenter of its own",
+    )
     segmenter.add_argument("--no-segmenter", action="store_true", help="leave this part out")
     nodes = bench.add_argument_group("end to end")
     nodes.add_argument("--rate", metavar="LIST", type=str, default="5", help="pairs per second, such as 5,15")
@@ -120,6 +126,7 @@ def _segmenter(arguments: Namespace, checkpoint: Path) -> Callable[[], Measured]
         threads=arguments.threads,
         confidence=arguments.confidence,
         rounds=arguments.rounds,
+        at_once=arguments.at_once,
     )
     return partial(measure_speed, settings, progress=True)
 

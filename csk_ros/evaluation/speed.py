@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from csk_ros.evaluation.cost import route_cost
 from csk_ros.evaluation.peak_memory import PeakMemory, measure_peak_memory
+from csk_ros.evaluation.throughput import measure_throughput
 from csk_ros.evaluation.variants import REFERENCE, LoadedVariant, Variant, load_variants
 from csk_ros.modality import Route
 from csk_ros.network import load_checkpoint
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from csk_ros.network import Network
+    from csk_ros.network import Checkpoint, Network
 
     Lap = Mapping[tuple[Variant, Route], Mapping[str, float]]
 
@@ -37,6 +38,7 @@ class SpeedSettings:
         sizes: heights and widths of the images, pixels.
         device, threads, confidence: as the Segmenter takes them.
         rounds: how often each variant is timed.
+        at_once: frames in work at the same time in a stream of frames; 0 times no such stream.
 
     Raises:
         ValueError: for values that mean nothing.
@@ -51,11 +53,14 @@ class SpeedSettings:
     threads: int = 0
     confidence: bool = False
     rounds: int = 30
+    at_once: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
         if self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds}: time each variant at least once")
+        if self.at_once < 0:
+            raise ValueError(f"at_once is {self.at_once}: give a number of frames, or 0")
         if not self.sizes or min(map(min, self.sizes)) < 1:
             raise ValueError("sizes must be positive, such as 480x640")
 
@@ -79,6 +84,8 @@ class SpeedRow:
         macs: multiply-accumulates of the route.
         peak_memory_mib: resident, of a process that does nothing else, MiB.
         peak_gpu_memory_mib: of torch on the CUDA device, MiB; None on the CPU.
+        at_once: frames in work at the same time in the stream of frames.
+        stream_fps: frames per second of that stream; None if none was timed.
     """
 
     engine: str
@@ -97,6 +104,8 @@ class SpeedRow:
     macs: int
     peak_memory_mib: float
     peak_gpu_memory_mib: float | None
+    at_once: int = 0
+    stream_fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,16 +164,23 @@ def measure_speed(settings: SpeedSettings, *, progress: bool = False) -> SpeedRe
         for one, route in tqdm(ways, desc="memory", file=sys.stderr, disable=not progress)
     }
     laps = _run(ways, settings.rounds, progress=progress)
+    streamed = ways if settings.at_once and len(laps) == settings.rounds else []
+    streams = _stream(streamed, checkpoint, settings, progress=progress)
     macs = {
         (size, route): route_cost(checkpoint.network, route, size).macs
         for size in settings.sizes
         for route in routes
     }
     rows = (
-        _row(one.variant, route, laps, peaks[one.variant, route], macs[_size(one.variant), route])
+        replace(
+            _row(one.variant, route, laps, peaks[one.variant, route], macs[_size(one.variant), route]),
+            at_once=settings.at_once,
+            stream_fps=streams.get((one.variant, route)),
+        )
         for one, route in ways
     )
-    return SpeedResult(tuple(rows), tuple(left_out), len(laps) == settings.rounds)
+    complete = len(laps) == settings.rounds and len(streams) == len(streamed)
+    return SpeedResult(tuple(rows), tuple(left_out), complete)
 
 
 def _routes(named: Sequence[Route], network: Network) -> list[Route]:
@@ -189,6 +205,25 @@ def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool
         if not laps:
             raise
     return laps
+
+
+def _stream(
+    ways: list[tuple[LoadedVariant, Route]],
+    checkpoint: Checkpoint,
+    settings: SpeedSettings,
+    *,
+    progress: bool,
+) -> dict[tuple[Variant, Route], float]:
+    """Frames per second of a stream of frames, of all ways that were timed before Ctrl-C."""
+    streams: dict[tuple[Variant, Route], float] = {}
+    try:
+        for one, route in tqdm(ways, desc="streams", file=sys.stderr, disable=not (progress and ways)):
+            streams[one.variant, route] = measure_throughput(
+                one.variant, checkpoint, route, at_once=settings.at_once, frames=settings.rounds
+            )
+    except KeyboardInterrupt:
+        pass  # the rest is worth having, and the result says that it is not complete
+    return streams
 
 
 def _row(variant: Variant, route: Route, laps: Sequence[Lap], peak: PeakMemory, macs: int) -> SpeedRow:

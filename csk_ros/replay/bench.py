@@ -118,8 +118,11 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
             "GMACs",
             "MiB",
         ]
-        gpu = any(row["peak_gpu_memory_mib"] is not None for row in rows)
-        table = format_table([*header, *(["GPU MiB"] if gpu else [])], [_speed_cells(row) for row in rows])
+        if any(row["peak_gpu_memory_mib"] is not None for row in rows):
+            header.append("GPU MiB")
+        if rows[0]["at_once"]:
+            header.append(f"fps, {rows[0]['at_once']} at once")
+        table = format_table(header, [_speed_cells(row) for row in rows])
         rounds, device = rows[0]["runs"], rows[0]["device"]
         yield [
             f"Camera images to ids on {device}, {rounds} rounds; x: of eager torch in the same round",
@@ -153,7 +156,9 @@ def _speed_cells(row: Mapping[str, Any]) -> list[str]:
     shares = [f"{100 * share:.0f}" for share in row["stages"].values()]
     gpu = row["peak_gpu_memory_mib"]
     memory = [f"{row['peak_memory_mib']:.0f}", *([] if gpu is None else [f"{gpu:.0f}"])]
-    return [name, str(row["threads"]), *times, *shares, f"{row['macs'] / 1e9:.2f}", *memory]
+    stream = "-" if row["stream_fps"] is None else f"{row['stream_fps']:.1f}"
+    macs = f"{row['macs'] / 1e9:.2f}"
+    return [name, str(row["threads"]), *times, *shares, macs, *memory, *([stream] if row["at_once"] else [])]
 
 
 def _end_to_end_cells(row: Mapping[str, Any]) -> list[str]:

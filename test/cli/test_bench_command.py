@@ -104,6 +104,15 @@ def test_gpu_memory_has_a_column_where_there_is_a_gpu(bench, tmp_path):
     assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_stream_of_frames_has_a_column_where_one_was_timed(bench):
+    rows = [dataclasses.replace(PLAIN, at_once=2, stream_fps=fps) for fps in (1330.25, None)]
+    speeds = SpeedResult(tuple(rows), (), complete=True)
+    _, seen, printed = bench("--no-end-to-end", "--at-once=2", segmenter=speeds)
+    assert seen["segmenter"].at_once == 2
+    assert "fps, 2 at once" in printed.out
+    assert [line.split()[-1] for line in printed.out.splitlines()[-2:]] == ["1330.2", "-"]
+
+
 def test_what_is_asked_for_reaches_the_parts(bench):
     arguments = (
         "--engines=torch,openvino --precisions=float32 --routes=IR_ONLY --sizes=32x64,64X96 --rounds=7 "

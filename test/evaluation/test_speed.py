@@ -145,6 +145,35 @@ def test_an_interrupt_keeps_full_rounds_only(interrupted, runs, rounds):
     assert [row.runs for row in result.rows] == [rounds, rounds]
 
 
+@pytest.mark.usefixtures("quick_memory")
+def test_a_stream_of_frames_is_timed_beside_the_rounds(weights):
+    settings = SpeedSettings(
+        weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=2, threads=2, at_once=2
+    )
+    result = measure_speed(settings)
+    assert result.complete
+    assert [row.at_once for row in result.rows] == [2, 2]
+    assert all(row.stream_fps > 0 for row in result.rows)
+
+
+@pytest.mark.usefixtures("quick_memory")
+def test_an_interrupted_stream_keeps_what_was_timed(weights, monkeypatch):
+    rates = iter([50.0])
+
+    def rate(*_, **__):
+        if (value := next(rates, None)) is None:
+            raise KeyboardInterrupt
+        return value
+
+    monkeypatch.setattr(speed, "measure_throughput", rate)
+    settings = SpeedSettings(
+        weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=1, at_once=2
+    )
+    result = measure_speed(settings)
+    assert not result.complete
+    assert [row.stream_fps for row in result.rows] == [50.0, None]
+
+
 def test_an_interrupt_before_the_first_full_round_leaves_nothing(interrupted):
     with pytest.raises(KeyboardInterrupt):
         interrupted(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csk_ros.inference import EngineError, InputError, Segmenter, SegmenterError
+from csk_ros.inference import segmenter as segmenter_module
 from csk_ros.inference.edges import answer_at_edges
 from csk_ros.inference.postprocess import AnswerGraph, answer
 from csk_ros.inference.preprocess import count_percentiles, levels, resize_image, to_levels, upload
@@ -401,3 +403,28 @@ def test_a_robot_needs_no_training_extras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_frame_is_uploaded_answered_and_read_on_the_stream_of_the_engine(checkpoint, monkeypatch):
+    segmenter = Segmenter(checkpoint, engine="torch", device="cpu", height=64, width=96)
+    events = []
+
+    @contextlib.contextmanager
+    def stream():
+        events.append("enter")
+        yield
+        events.append("leave")
+
+    def told(name, function):
+        def tell(*args, **given):
+            events.append(name)
+            return function(*args, **given)
+
+        return tell
+
+    monkeypatch.setattr(segmenter._engine, "stream", stream)
+    monkeypatch.setattr(segmenter._engine, "maps", told("maps", segmenter._engine.maps))
+    monkeypatch.setattr(segmenter_module, "levels", told("levels", segmenter_module.levels))
+    monkeypatch.setattr(torch.Tensor, "cpu", told("read", torch.Tensor.cpu))
+    segmenter.segment(ir=np.zeros((64, 96), np.uint8))
+    assert events == ["enter", "levels", "maps", "read", "leave"]

@@ -136,3 +136,13 @@ def test_a_gpu_answers_as_the_cpu_and_captures_every_route(checkpoint, precision
             got, wanted = segmenter.segment(**given), plain.segment(**given)
             assert (got.labels == wanted.labels).mean() > (0.999 if precision == "float32" else 0.9)
     assert set(segmenter._engine._captured.values()) == graphs
+
+
+@gpu
+def test_segmenters_on_a_gpu_have_streams_of_their_own(checkpoint):
+    engines = [TorchEngine(checkpoint, torch.device("cuda")) for _ in range(2)]
+    streams = []
+    for engine in engines:
+        with engine.stream():
+            streams.append(torch.cuda.current_stream())
+    assert len({*streams, torch.cuda.default_stream()}) == 3

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from csk_ros.inference.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -87,6 +89,10 @@ class Engine(ABC):
     def suitable_threads(cls) -> int:
         """CPU threads that suit this engine on this machine."""
         return max(len(os.sched_getaffinity(0)) - cls.spare_cores, 1)
+
+    def stream(self) -> AbstractContextManager[Any]:
+        """Where what is done around :meth:`maps` belongs: an engine may have a CUDA stream of its own."""
+        return nullcontext()
 
     @abstractmethod
     def maps(

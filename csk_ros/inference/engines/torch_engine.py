@@ -5,6 +5,7 @@ Checked on the CPU; not run on a GPU yet.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ from csk_ros.network import fold_batch_norms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from csk_ros.network import Checkpoint
 
@@ -68,12 +70,19 @@ class TorchEngine(Engine):
         folded = folded.to(PRECISIONS[options.precision])
         graphs = {route: RouteGraph(checkpoint, folded, route) for route in checkpoint.network.routes}
         try:
-            self._graphs = {
-                route: graph.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-                for route, graph in graphs.items()
-            }
+            # its own: of two Segmenters one copies while the other computes, and neither waits for the other
+            self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]  # torch's stub lacks it
+            with self.stream():
+                self._graphs = {
+                    route: graph.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+                    for route, graph in graphs.items()
+                }
         except RuntimeError as error:  # a full, exclusive or broken device
             raise EngineError(f"{device} cannot take the network: {str(error).splitlines()[0]}") from error
+
+    def stream(self) -> AbstractContextManager[Any]:
+        """On a GPU a stream of the engine's own."""
+        return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
     def maps(
         self, images: dict[Modality, torch.Tensor], size: tuple[int, int], *, confidence: bool
