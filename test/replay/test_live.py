@@ -238,10 +238,10 @@ def test_a_session_is_left_in_peace_at_whatever_moment():
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # the threads meet at every line
     try:
-        for number in range(60):
+        for number in range(40):
             with LiveSession("nobody") as session:
                 session.node.create_timer(2e-4, lambda: None)
-                time.sleep(0.02 + 7e-4 * number)
+                time.sleep(0.02 + 1e-3 * number)
     finally:
         sys.setswitchinterval(switching)
 
