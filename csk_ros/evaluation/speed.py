@@ -217,10 +217,13 @@ def _stream(
     """Frames per second of a stream of frames, of all ways that were timed before Ctrl-C."""
     streams: dict[tuple[Variant, Route], float] = {}
     try:
-        for one, route in tqdm(ways, desc="streams", file=sys.stderr, disable=not (progress and ways)):
-            streams[one.variant, route] = measure_throughput(
-                one.variant, checkpoint, route, at_once=settings.at_once, frames=settings.rounds
-            )
+        variants = dict.fromkeys(one.variant for one, _ in ways)
+        for variant in tqdm(variants, desc="streams", file=sys.stderr, disable=not (progress and ways)):
+            routes = [route for one, route in ways if one.variant == variant]
+            for route, rate in measure_throughput(
+                variant, checkpoint, routes, at_once=settings.at_once, frames=settings.rounds
+            ):
+                streams[variant, route] = rate
     except KeyboardInterrupt:
         pass  # the rest is worth having, and the result says that it is not complete
     return streams

@@ -158,14 +158,12 @@ def test_a_stream_of_frames_is_timed_beside_the_rounds(weights):
 
 @pytest.mark.usefixtures("quick_memory")
 def test_an_interrupted_stream_keeps_what_was_timed(weights, monkeypatch):
-    rates = iter([50.0])
-
-    def rate(*_, **__):
-        if (value := next(rates, None)) is None:
+    def rates(variant, _, routes, **__):
+        if variant.precision != REFERENCE:
             raise KeyboardInterrupt
-        return value
+        yield from dict.fromkeys(routes, 50.0).items()
 
-    monkeypatch.setattr(speed, "measure_throughput", rate)
+    monkeypatch.setattr(speed, "measure_throughput", rates)
     settings = SpeedSettings(
         weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=1, at_once=2
     )

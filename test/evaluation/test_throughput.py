@@ -35,11 +35,33 @@ def test_frames_are_in_work_together_each_in_its_own_segmenter_and_thread(monkey
     monkeypatch.setattr(Meeting, "made", [], raising=False)
     monkeypatch.setattr(Meeting, "together", threading.Barrier(2), raising=False)
     variant = Variant("torch", "float32", device, 32, 64, threads=5, confidence=False)
-    assert measure_throughput(variant, None, Route.IR_ONLY, at_once=2, frames=3) > 0
+    ((route, rate),) = measure_throughput(variant, None, [Route.IR_ONLY], at_once=2, frames=3)
+    assert route is Route.IR_ONLY
+    assert rate > 0
     assert [one.variant.threads for one in Meeting.made] == [threads, threads]
     workers = [set(one.workers[1:]) for one in Meeting.made]
     assert [len(one.workers) for one in Meeting.made] == [4, 4]
     assert len(set.union(*workers)) == len(workers) == 2
+
+
+def test_an_interrupt_does_not_wait_for_all_frames(monkeypatch):
+    other_works = threading.Event()
+
+    class Interrupted(Meeting):
+        def run(self, images):
+            super().run(images)
+            if self is self.made[1]:
+                if len(self.workers) > 1:
+                    other_works.set()
+            elif len(self.workers) > 1 and other_works.wait(timeout=10):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(throughput, "LoadedVariant", Interrupted)
+    monkeypatch.setattr(Meeting, "made", [], raising=False)
+    monkeypatch.setattr(Meeting, "together", threading.Barrier(1), raising=False)
+    variant = Variant("torch", "float32", "cpu", 32, 64, threads=2, confidence=False)
+    with pytest.raises(KeyboardInterrupt):
+        list(measure_throughput(variant, None, [Route.IR_ONLY], at_once=2, frames=10**9))
 
 
 def test_a_number_at_once_that_means_nothing_is_refused(tmp_path):

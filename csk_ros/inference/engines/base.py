@@ -91,7 +91,7 @@ class Engine(ABC):
         return max(len(os.sched_getaffinity(0)) - cls.spare_cores, 1)
 
     def stream(self) -> AbstractContextManager[Any]:
-        """Where what is done around :meth:`maps` belongs: an engine may have a CUDA stream of its own."""
+        """To upload, call :meth:`maps` and download in: an engine may have a CUDA stream of its own."""
         return nullcontext()
 
     @abstractmethod
