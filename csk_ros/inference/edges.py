@@ -35,13 +35,13 @@ def answer_at_edges(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
         return None
     classes, height, width = logits.shape[1:]
     # numpy from here on: it picks elements twice as fast as torch
-    coarse = _greatest(logits[0].numpy())
+    table = logits.numpy().reshape(classes, height * width)
+    coarse = _greatest(table).reshape(height, width)
     ids = np.asarray(cv2.copyMakeBorder(coarse, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)
     corner = ids[:-1, :-1]
     meets = (corner != ids[1:, 1:]) | (corner != ids[1:, :-1]) | (corner != ids[:-1, 1:])
     if np.count_nonzero(meets) > _MOST_EDGES * meets.size:
         return None
-    table = logits[0].permute(1, 2, 0).reshape(height * width, classes)
     if factor := whole_factor((height, width), size):
         labels = _by_blocks(table, corner, meets, factor)
     else:
@@ -56,14 +56,14 @@ def whole_factor(small: tuple[int, int], large: tuple[int, int]) -> int | None:
 
 
 def _by_blocks(
-    table: Tensor, corner: NDArray[np.uint8], meets: NDArray[np.bool_], factor: int
+    table: NDArray[np.float32], corner: NDArray[np.uint8], meets: NDArray[np.bool_], factor: int
 ) -> NDArray[np.uint8]:
     """Every cell becomes a block of so many pixels each way; half of those at the border is cut off."""
-    rows, columns = np.nonzero(meets)
-    logits = table[torch.from_numpy(np.stack(_corners(rows, columns, meets.shape)))]
-    blended = _block_shares(factor) @ logits.permute(0, 2, 1).reshape(4, -1)
-    ids = _greatest(blended.view(factor * factor, table.shape[1], len(rows)).transpose(0, 1).numpy())
+    cells = np.flatnonzero(meets)
+    around = table.take(_corners(meets.shape).take(cells, axis=1), axis=1)
+    ids = _greatest((_block_shares(factor) @ torch.from_numpy(around)).numpy())
     labels = corner.repeat(factor, axis=1).repeat(factor, axis=0)
+    rows, columns = np.divmod(cells, meets.shape[1])
     blocks = labels.reshape(meets.shape[0], factor, meets.shape[1], factor)
     blocks[rows, :, columns, :] = ids.T.reshape(-1, factor, factor)
     height, width = (factor * (cells - 1) for cells in meets.shape)
@@ -72,20 +72,20 @@ def _by_blocks(
 
 
 def _by_pixels(
-    table: Tensor, corner: NDArray[np.uint8], meets: NDArray[np.bool_], size: tuple[int, int]
+    table: NDArray[np.float32], corner: NDArray[np.uint8], meets: NDArray[np.bool_], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Every pixel lies in a cell of its own choice: any size, at half the speed."""
     (upright, downs), (across, alongs) = map(_places, size, meets.shape)
     labels = corner.take(across, axis=1).take(upright, axis=0)
     places = np.flatnonzero(meets.take(across, axis=1).take(upright, axis=0))
     rows, columns = np.divmod(places, size[1])
-    corners = _corners(upright.take(rows), across.take(columns), meets.shape)
+    cells = upright.take(rows) * meets.shape[1] + across.take(columns)
     down, along = downs.take(rows), alongs.take(columns)
     both = down * along
     shares = np.stack([1 - down - along + both, along - both, down - both, both], axis=1)
     blended = functional.embedding_bag(
-        torch.from_numpy(np.stack(corners, axis=1)),
-        table,
+        torch.from_numpy(_corners(meets.shape).take(cells, axis=1).T),
+        torch.from_numpy(np.ascontiguousarray(table.T)),
         mode="sum",
         per_sample_weights=torch.from_numpy(shares),
     )
@@ -105,14 +105,15 @@ def _greatest(classes: NDArray[np.float32]) -> NDArray[np.uint8]:
     return ids
 
 
-def _corners(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], cells: tuple[int, ...]
-) -> list[NDArray[np.int64]]:
-    """Where in a table of all logits, row by row, the four around each cell are."""
+@lru_cache(16)
+def _corners(cells: tuple[int, int]) -> NDArray[np.int64]:
+    """Where in a row of all logits the four around each of so many cells are, int64 (4, cells)."""
     height, width = cells[0] - 1, cells[1] - 1
+    rows, columns = np.arange(cells[0])[:, None], np.arange(cells[1])
     above, below = np.maximum(rows - 1, 0) * width, np.minimum(rows, height - 1) * width
     left, right = np.maximum(columns - 1, 0), np.minimum(columns, width - 1)
-    return [above + left, above + right, below + left, below + right]
+    corners = above + left, above + right, below + left, below + right
+    return np.stack(corners).reshape(4, -1)
 
 
 @lru_cache(16)
