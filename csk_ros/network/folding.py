@@ -1,14 +1,15 @@
-"""Batch norms folded into the convolutions before them, for inference."""
+"""Batch norms and linear convolutions folded into the convolutions next to them, for inference."""
 
 from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from csk_ros.network.mobilenet import MobileNetV2
 from csk_ros.network.modality_layers import ModalityBatchNorm2d, PerModality
 from csk_ros.network.same_padding import PadFreeSameConv2d, SameConv2d
 
@@ -18,9 +19,10 @@ Module = TypeVar("Module", bound=nn.Module)
 def fold_batch_norms(network: Module) -> Module:
     """A copy of a network in evaluation mode whose batch norms are folded into its convolutions.
 
-    A shared convolution becomes one convolution per modality, in the place of the batch norms; the
-    function that the network computes stays the same up to rounding. Relies on every module of this package
-    registering a batch norm right after the convolution that feeds it.
+    A shared convolution becomes one convolution per modality, in the place of the batch norms. Relies on
+    every module of this package registering a batch norm right after the convolution that feeds it. Where the
+    first block of a MobileNetV2 ends in a 1x1 convolution and the second begins with one, they become one if
+    that takes no more multiplications. The function that the network computes stays the same up to rounding.
     """
     folded = copy.deepcopy(network).eval()
     for module in list(folded.modules()):
@@ -34,7 +36,30 @@ def fold_batch_norms(network: Module) -> Module:
             elif isinstance(norm, nn.BatchNorm2d):
                 setattr(module, before, _fuse(conv, norm))
                 setattr(module, after, nn.Identity())
+    for encoder in folded.modules():
+        if isinstance(encoder, MobileNetV2):
+            _merge_first_blocks(encoder)
     return folded
+
+
+def _merge_first_blocks(encoder: MobileNetV2) -> None:
+    projects: Any = encoder.features[1].conv
+    expands: Any = encoder.features[2].conv[0]  # type: ignore[index]  # a block's layers
+    for key, first in projects[-1].items():
+        second = expands[1][key]
+        middle, saved = first.out_channels, first.in_channels + second.out_channels
+        if first.in_channels * second.out_channels <= middle * saved:
+            expands[1][key] = _merge(first, second)
+            projects[-1][key] = nn.Identity()
+
+
+def _merge(first: Any, second: Any) -> nn.Conv2d:
+    """One 1x1 convolution in place of two."""
+    merged = nn.Conv2d(first.in_channels, second.out_channels, 1).to(second.weight)
+    filters = second.weight.flatten(1)
+    weight = (filters @ first.weight.flatten(1))[..., None, None]
+    merged.load_state_dict({"weight": weight, "bias": filters @ first.bias + second.bias})
+    return merged
 
 
 def _fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:

@@ -15,6 +15,7 @@ from csk_ros.modality import Modality, Route
 from csk_ros.network import ARCHITECTURES, CSKNet, SingleNet, build_network, fold_batch_norms
 from csk_ros.network.exchange import PAPER_STAGES
 from csk_ros.network.gate import GatedSpectralUnit
+from csk_ros.network.same_padding import PadFreeSameConv2d
 
 EO, IR = Modality.EO, Modality.IR
 EXCHANGE = {"exchange_stages": PAPER_STAGES}
@@ -240,7 +241,12 @@ def test_gate_is_the_formula(gate):
 
 @pytest.mark.parametrize(
     ("backbone", "decoder"),
-    [("mobilenet_v2", "light"), ("resnet18", "deeplabv3"), ("resnet50", "deeplabv3plus")],
+    [
+        ("mobilenet_v2", "light"),
+        ("mobilenet_v2_slim", "light"),
+        ("resnet18", "deeplabv3"),
+        ("resnet50", "deeplabv3plus"),
+    ],
 )
 def test_folding_keeps_the_function(scramble, backbone, decoder):
     net = (
@@ -252,6 +258,21 @@ def test_folding_keeps_the_function(scramble, backbone, decoder):
     with torch.no_grad():
         for given in (images, {"ir": images["ir"]}, {"eo": images["eo"]}):
             torch.testing.assert_close(folded(**given), net(**given))
+
+
+@pytest.mark.parametrize(("backbone", "saved"), [("mobilenet_v2", 0), ("mobilenet_v2_slim", 1)])
+def test_folding_merges_linear_convolutions_where_that_is_cheaper(backbone, saved):
+    net = CSKNet(3, backbone=backbone).eval()
+    counts = []
+    for network in (net, fold_batch_norms(net)):
+        ran = []
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | PadFreeSameConv2d):
+                module.register_forward_hook(lambda *_, ran=ran: ran.append(1))
+        with torch.no_grad():
+            network(ir=torch.zeros(1, 1, 32, 32))
+        counts.append(len(ran))
+    assert counts[0] - counts[1] == saved
 
 
 def test_every_parameter_learns():
