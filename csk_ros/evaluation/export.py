@@ -227,11 +227,11 @@ def _refuse(route: Route, check: Check, settings: ExportSettings) -> None:
 def _calibrate(
     checkpoint: Checkpoint, route: Route, shape: ExportShape, calibration: Sequence[Sample]
 ) -> Any:
-    """The route in int8, levels in and logits out, of a size that can be reshaped to any."""
+    """The route in int8, bytes in and logits out, of a size that can be reshaped to any."""
     cpu = torch.device("cpu")
     height, width = (-(-side // MULTIPLE) * MULTIPLE for side in shape.working_size(route))
     frames = [
-        [levels(image, (height, width), cpu).float().numpy() for image in camera_images(sample, route, shape)]
+        [levels(image, (height, width), cpu).numpy() for image in camera_images(sample, route, shape)]
         for sample in calibration
     ]
     return quantize(OpenVINOEngine(checkpoint, cpu).convert(route, (height, width)), frames)

@@ -84,8 +84,9 @@ def export_route(
         shape: what the file takes.
         path: ``*.onnx``, or for OpenVINO ``*.xml``, beside which a ``*.bin`` appears.
         precision: ``float32`` or ``float16``, of the weights.
-        network: an OpenVINO model of the route, levels in and logits out, in place of the checkpoint's own
-            network: a calibrated one, as :func:`csk_ros.inference.openvino_graph.reshape_openvino` takes it.
+        network: an OpenVINO model of the route, bytes or levels in and logits out, in place of the
+            checkpoint's own: a calibrated one, as
+            :func:`csk_ros.inference.openvino_graph.reshape_openvino` takes it.
 
     Raises:
         SegmenterError: if a library is missing or cannot do it.

@@ -28,7 +28,9 @@ FAST_CPUS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 _FILE = "int8.zip"
 _HEADER = "int8.json"
-_FORMAT = 1
+_FORMAT = 2
+_READ = {1, _FORMAT}
+"""Since 2 inputs are bytes where they can be; 1 has float levels."""
 _CPU_FACTS = Path("/proc/cpuinfo")
 
 
@@ -63,7 +65,7 @@ class Int8Models:
             raise _damaged(self.path, zipfile.BadZipFile(f"Bad CRC-32 for file {broken!r}"))
 
     def read(self, route: Route) -> Any:
-        """The route as an OpenVINO model, levels in and logits out, of the size that it was calibrated at.
+        """The route as an OpenVINO model, bytes or levels in, logits out, of the size it was calibrated at.
 
         Raises:
             EngineError: if the file has not got the route, or is damaged.
@@ -152,9 +154,10 @@ def _open(path: Path, fingerprint: str) -> Int8Models:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with zipfile.ZipFile(path) as file:
             header = json.loads(file.read(_HEADER))
-        if header["format"] != _FORMAT:
+        if header["format"] not in _READ:
             raise EngineError(
-                f"{path} is of format {header['format']}, and this csk_ros reads {_FORMAT}: update csk_ros"
+                f"{path} is of format {header['format']}, and this csk_ros reads up to {_FORMAT}: update "
+                f"csk_ros"
             )
         own = header["checkpoint"] == fingerprint
         models = Int8Models(path, digest, frozenset(map(Route, header["routes"])), str(header["calibration"]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from csk_ros.inference.openvino_library import import_openvino
+from csk_ros.inference.openvino_library import import_openvino, openvino_ops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +40,21 @@ def trace_openvino(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) 
 
 
 def chain_openvino(*models: Any) -> Any:
-    """One model of several, each fed with what the one before gives; they are not changed."""
+    """One model of several, each fed with what the one before gives or its bytes; they are not changed."""
     parts = [model.clone() for model in models]
     for before, after in pairwise(parts):
         for parameter, result in zip(after.get_parameters(), before.get_results(), strict=True):
-            parameter.output(0).replace(result.input_value(0))
+            parameter.output(0).replace(_fitted(result.input_value(0), parameter))
     return import_openvino().Model(parts[-1].get_results(), parts[0].get_parameters())
+
+
+def _fitted(given: Any, parameter: Any) -> Any:
+    """What one model gives, as another's input."""
+    wanted = parameter.get_element_type()
+    if given.get_element_type() == wanted:
+        return given
+    ops = openvino_ops()
+    return ops.convert(ops.round(given, "half_to_even"), wanted.to_dtype()).output(0)
 
 
 def reshape_openvino(model: Any, size: tuple[int, int]) -> Any:
@@ -55,7 +64,7 @@ def reshape_openvino(model: Any, size: tuple[int, int]) -> Any:
     odd side its filter, of which the first row is zero, begins a pixel earlier.
 
     Args:
-        model: levels in, logits out, made for multiples of :data:`csk_ros.inference.graph.MULTIPLE`.
+        model: bytes or levels in, logits out, made for multiples of :data:`csk_ros.inference.graph.MULTIPLE`.
         size: height and width.
     """
     model = model.clone()

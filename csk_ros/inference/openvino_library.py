@@ -44,3 +44,12 @@ def openvino_core() -> Any:
     where it was loaded; freed in another thread, the next signal kills the process.
     """
     return import_openvino().Core()
+
+
+@cache
+def openvino_ops() -> ModuleType:
+    """OpenVINO's operations, to build graphs of; 2024 has them in another place."""
+    try:
+        return importlib.import_module("openvino.opset13")
+    except ImportError:
+        return importlib.import_module("openvino.runtime.opset13")

@@ -146,7 +146,10 @@ def _header(path, **changes):
         (_flip, r"net\.int8\.zip cannot be read \((BadZipFile: Bad CRC-32|error: ).*\): calibrate again"),
         (lambda path: path.write_bytes(b""), r"net\.int8\.zip cannot be read"),
         (lambda path: _header(path, routes=["SIDEWAYS"]), "cannot be read .*SIDEWAYS"),
-        (lambda path: _header(path, format=7), "is of format 7, and this csk_ros reads 1: update csk_ros"),
+        (
+            lambda path: _header(path, format=7),
+            "is of format 7, and this csk_ros reads up to 2: update csk_ros",
+        ),
         (lambda path: _header(path, checkpoint="0"), "calibrated from other weights than those beside it"),
         (lambda path: _header(path, routes=["EO_ONLY"]), "holds EO_ONLY in int8 and not IR_ONLY: calibrate"),
         (lambda path: _header(path, routes=["IR_ONLY", "FUSED"]), None),

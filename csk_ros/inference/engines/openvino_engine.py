@@ -17,6 +17,7 @@ from csk_ros.inference.errors import EngineError
 from csk_ros.inference.int8_models import SUFFIX, Int8Models, cpu_is_fast_in_int8, find_int8
 from csk_ros.inference.latest_used import LatestUsed
 from csk_ros.inference.model_cache import fingerprint
+from csk_ros.inference.openvino_bytes import as_input, pack_pixels
 from csk_ros.inference.openvino_graph import MODEL_FILE, reshape_openvino, save_openvino, trace_openvino
 from csk_ros.inference.openvino_library import import_openvino, openvino_core
 from csk_ros.inference.postprocess import AnswerGraph
@@ -113,7 +114,9 @@ class OpenVINOEngine(CompiledEngine):
         hint = PRECISIONS[self.precision]
         if models := self._int8:
             key = {**self._key(route, size, "int8"), "calibrated": models.digest}
-            return self._request(what, key, lambda: reshape_openvino(models.read(route), size), hint)
+            return self._request(
+                what, key, lambda: pack_pixels(reshape_openvino(models.read(route), size)), hint
+            )
         # bfloat16 is made of float32 when it is compiled
         key = self._key(route, size, "float32")
         return self._request(what, key, lambda: self._converted(key, lambda: self.convert(route, size)), hint)
@@ -234,7 +237,7 @@ class _Request:
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         for own, given in zip(self._inputs, inputs, strict=True):
-            own[...] = given.numpy()
+            own[...] = as_input(given.numpy(), own.dtype).reshape(own.shape)
         self._request.infer()
         return self._output
 
