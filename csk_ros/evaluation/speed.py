@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     Lap = Mapping[tuple[Variant, Route], Mapping[str, float]]
 
 _WARM_UPS = 2
+_REST = 1 / 30
+"""Seconds before each frame, as between a camera's: torch's threads spin for some of it after their frame."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +203,19 @@ def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool
         for number in tqdm(range(rounds), desc="rounds", file=sys.stderr, disable=not progress):
             first = number % len(ways)
             turn = [*ways[first:], *ways[:first]]
-            laps.append({(one.variant, route): one.run(images[one.variant, route]) for one, route in turn})
+            laps.append(
+                {(one.variant, route): _rested(one, images[one.variant, route]) for one, route in turn}
+            )
     except KeyboardInterrupt:
         if not laps:
             raise
     return laps
+
+
+def _rested(one: LoadedVariant, images: dict[str, Any]) -> dict[str, float]:
+    """The times of one frame, once the threads of the frame before no longer spin."""
+    time.sleep(_REST)
+    return one.run(images)
 
 
 def _stream(

@@ -21,6 +21,7 @@ from csk_ros.inference import EngineError, Segmenter, SegmenterError
 from csk_ros.inference.exported import FORMATS, run_exported
 from csk_ros.inference.int8_models import find_int8
 from csk_ros.inference.model_cache import ModelCache, fingerprint
+from csk_ros.inference.openvino_bytes import pack_pixels
 from csk_ros.labels import MFNET
 from csk_ros.modality import Route
 from csk_ros.network import DEFAULT_NORMALISATION, build_network, load_checkpoint, save_checkpoint
@@ -159,8 +160,11 @@ def test_int8_is_kept_for_the_node(tmp_path, scenes):
     export(chosen, scenes, tmp_path / "again")  # a calibration takes the place of the one before
 
     found = find_int8(fingerprint(load_checkpoint(thermal)), None, ModelCache.beside(thermal))
-    shape = found.read(Route.IR_ONLY).inputs[0].shape
-    assert list(shape) == [1, 96, 128, 1]  # multiples of 32, which can be reshaped to any size
+    model = found.read(Route.IR_ONLY)
+    # multiples of 32, which can be reshaped to any size
+    assert list(model.inputs[0].shape) == [1, 96, 128, 1]
+    assert model.inputs[0].get_element_type().to_dtype() == np.uint8
+    assert list(pack_pixels(model).inputs[0].shape) == [1, 96, 64, 2]
 
     robot = tmp_path / "robot" / "thermal.safetensors"
     robot.parent.mkdir()

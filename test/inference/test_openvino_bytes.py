@@ -27,9 +27,17 @@ if find_spec("openvino") is None:
 
 import openvino
 
-from csk_ros.inference.openvino_bytes import _quantised_path, as_input, pack_filters, pack_pixels, read_bytes
+from csk_ros.inference.openvino_bytes import (
+    _path,
+    _quantised_path,
+    as_input,
+    lay_on_levels,
+    pack_filters,
+    pack_pixels,
+    read_bytes,
+)
 from csk_ros.inference.openvino_graph import reshape_openvino, trace_openvino
-from csk_ros.inference.openvino_library import openvino_core
+from csk_ros.inference.openvino_library import openvino_core, openvino_ops
 
 pytestmark = pytest.mark.usefixtures("_one_thread")
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
@@ -122,6 +130,19 @@ def test_packed_pixels_change_no_answer(shipped, route, size, packed):
     assert [port.shape[3] for port in fast.inputs] == [packed * count for count in channels]
     assert [port.shape[3] for port in model.inputs] == channels  # is not changed
     np.testing.assert_array_equal(run(fast, images), run(model, images))
+
+
+def test_a_quantiser_laid_on_the_levels_changes_no_byte(make_checkpoint):
+    model = read_bytes(traced(make_checkpoint("single", modality="ir", padding="same"), Route.IR_ONLY))
+    images = bytes_of(model)
+    wanted = run(model, images)
+    *_, shift, conv = _path(model.get_parameters()[0])
+    ops = openvino_ops()
+    bounds = [ops.constant(np.float32(bound)) for bound in (-7.3, 9.1) * 2]
+    conv.input(0).replace_source_output(ops.fake_quantize(shift, *bounds, 256).output(0))
+    clipped = np.abs(run(model, images) - wanted).max()
+    lay_on_levels(model)
+    assert np.abs(run(model, images) - wanted).max() < 0.01 * clipped
 
 
 def test_the_first_quantiser_keeps_every_byte(shipped):
