@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_ratios_are_of_the_same_round(weights, monkeypatch):
     plain, ours = measure_speed(settings).rows
     assert (plain.median_ms, plain.ratio) == (20, 1)
     assert (ours.median_ms, ours.ratio, ours.fps) == (10, 3, 100)
+
+
+@pytest.mark.usefixtures("quick_memory")
+def test_each_timed_frame_comes_after_a_rest(weights, monkeypatch):
+    moments = []
+
+    def run(self, _):
+        moments.append(time.perf_counter())
+        return {"total": 1.0}
+
+    monkeypatch.setattr(LoadedVariant, "run", run)
+    measure_speed(SpeedSettings(weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=2))
+    gaps = np.diff(moments)
+    assert len(gaps) == 7  # the first four frames warm up
+    assert (gaps[3:] >= 1 / 30).all()
 
 
 @pytest.fixture
