@@ -30,6 +30,7 @@ import openvino
 from csk_ros.inference.openvino_bytes import (
     _path,
     _quantised_path,
+    _readers,
     as_input,
     lay_on_levels,
     pack_filters,
@@ -86,6 +87,24 @@ def test_a_model_of_bytes_answers_as_one_of_levels(make_checkpoint, route, netwo
     assert np.abs(got - wanted).max() < error * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("mean", [0.5, 0.12])
+def test_inside_the_image_the_first_filters_give_the_same(make_checkpoint, mean):
+    scales = {
+        Modality.EO: Normalisation((mean,) * 3, (0.3,) * 3),
+        Modality.IR: Normalisation((mean,), (0.3,)),
+    }
+    checkpoint = make_checkpoint("single", modality="ir", padding="same")
+    floats = traced(replace(checkpoint, normalisation=scales), Route.IR_ONLY)
+    model = read_bytes(floats)
+    image = bytes_of(model)[0]
+    first = []
+    for each, given_image in ((floats, image.astype(np.float32)), (model, image)):
+        bias = _readers(_path(each.get_parameters()[0])[-1])[0]
+        assert bias.get_type_name() == "Add"
+        first.append(run(openvino.Model([bias], each.get_parameters()), [given_image])[..., 1:-1, 1:-1])
+    np.testing.assert_allclose(*first, atol=1e-4)
+
+
 def test_inputs_that_are_joined_first_stay_floats(make_checkpoint):
     model = read_bytes(traced(make_checkpoint("early"), Route.FUSED))
     assert {port.get_element_type() for port in model.inputs} == {openvino.Type.f32}
@@ -132,28 +151,31 @@ def test_packed_pixels_change_no_answer(shipped, route, size, packed):
     np.testing.assert_array_equal(run(fast, images), run(model, images))
 
 
-def test_a_quantiser_laid_on_the_levels_changes_no_byte(make_checkpoint):
+def keeps_every_byte(model):
+    """Whether what the first quantiser of a thermal image gives is what comes into it: whole levels."""
+    _, _, shift, quantiser, _ = _quantised_path(model.get_parameters()[0])
+    both = openvino.Model([shift, quantiser], model.get_parameters())
+    compiled = openvino_core().compile_model(both, "CPU", EXACT)
+    size = tuple(model.inputs[0].shape)
+    every = np.arange(np.prod(size)).astype(np.uint8).reshape(size)
+    shifted, quantised = (compiled([every])[index] for index in range(2))
+    whole = len(np.unique(shifted)) == 256 and np.array_equal(shifted, np.rint(shifted))
+    return whole and np.allclose(quantised, shifted, atol=1e-3)
+
+
+def test_a_quantiser_laid_on_the_levels_keeps_every_byte(make_checkpoint):
     model = read_bytes(traced(make_checkpoint("single", modality="ir", padding="same"), Route.IR_ONLY))
-    images = bytes_of(model)
-    wanted = run(model, images)
     *_, shift, conv = _path(model.get_parameters()[0])
     ops = openvino_ops()
     bounds = [ops.constant(np.float32(bound)) for bound in (-7.3, 9.1) * 2]
     conv.input(0).replace_source_output(ops.fake_quantize(shift, *bounds, 256).output(0))
-    clipped = np.abs(run(model, images) - wanted).max()
+    assert not keeps_every_byte(model)
     lay_on_levels(model)
-    assert np.abs(run(model, images) - wanted).max() < 0.01 * clipped
+    assert keeps_every_byte(model)
 
 
-def test_the_first_quantiser_keeps_every_byte(shipped):
-    model = reshape_openvino(shipped.read(Route.IR_ONLY), (32, 32))
-    _, _, shift, quantiser, _ = _quantised_path(model.get_parameters()[0])
-    both = openvino.Model([shift, quantiser], model.get_parameters())
-    compiled = openvino_core().compile_model(both, "CPU", EXACT)
-    every = np.arange(1024, dtype=np.int64).astype(np.uint8).reshape(1, 32, 32, 1)
-    shifted, quantised = (compiled([every])[index] for index in range(2))
-    assert len(np.unique(shifted)) == 256
-    np.testing.assert_allclose(quantised, shifted, atol=1e-3)
+def test_the_calibrated_models_keep_every_byte(shipped):
+    assert keeps_every_byte(reshape_openvino(shipped.read(Route.IR_ONLY), (32, 32)))
 
 
 def test_sixteen_bit_thermal_is_answered_as_its_levels_are():
