@@ -43,12 +43,12 @@ def fold_batch_norms(network: Module) -> Module:
 
 
 def _merge_first_blocks(encoder: MobileNetV2) -> None:
-    projects: Any = encoder.features[1].conv
-    expands: Any = encoder.features[2].conv[0]  # type: ignore[index]  # a block's layers
+    layers: Any = encoder.features
+    projects, expands = layers[1].conv, layers[2].conv[0]
     for key, first in projects[-1].items():
         second = expands[1][key]
-        middle, saved = first.out_channels, first.in_channels + second.out_channels
-        if first.in_channels * second.out_channels <= middle * saved:
+        inputs, middle, outputs = first.in_channels, first.out_channels, second.out_channels
+        if inputs * outputs <= inputs * middle + middle * outputs:
             expands[1][key] = _merge(first, second)
             projects[-1][key] = nn.Identity()
 
