@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _WARM_UPS = 2
 _REST = 1 / 30
-"""Seconds before each frame, as between a camera's: torch's threads spin for some of it after their frame."""
+"""Seconds before each variant, as between a camera's frames: torch's threads spin on after their own."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class SpeedRow:
         device: where it ran.
         threads: CPU threads of the network.
         runs: how often it was timed.
-        median_ms, p95_ms: of all runs, milliseconds.
+        median_ms, p95_ms: of all runs, each right after a frame of the same kind, milliseconds.
+        rested_ms: median of those frames before, each after a thirtieth of a second of rest.
         fps: frames per second at the median.
         ratio: how often faster than the reference: the median over rounds of both times in one round.
         stages: share of each step in the time, 0 to 1.
@@ -101,6 +102,7 @@ class SpeedRow:
     runs: int
     median_ms: float
     p95_ms: float
+    rested_ms: float
     fps: float
     ratio: float
     stages: dict[str, float]
@@ -204,7 +206,7 @@ def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool
             first = number % len(ways)
             turn = [*ways[first:], *ways[:first]]
             laps.append(
-                {(one.variant, route): _rested(one, images[one.variant, route]) for one, route in turn}
+                {(one.variant, route): _timed(one, images[one.variant, route]) for one, route in turn}
             )
     except KeyboardInterrupt:
         if not laps:
@@ -212,10 +214,14 @@ def _run(ways: list[tuple[LoadedVariant, Route]], rounds: int, *, progress: bool
     return laps
 
 
-def _rested(one: LoadedVariant, images: dict[str, Any]) -> dict[str, float]:
-    """The times of one frame, once the threads of the frame before no longer spin."""
+def _timed(one: LoadedVariant, images: dict[str, Any]) -> dict[str, float]:
+    """The times of a frame right after another, and the total of that other, which follows a rest.
+
+    A processor that has rested is slow at first: it has saved power, or served others.
+    """
     time.sleep(_REST)
-    return one.run(images)
+    rested = one.run(images)["total"]
+    return {**one.run(images), "rested": rested}
 
 
 def _stream(
@@ -260,9 +266,14 @@ def _row(variant: Variant, route: Route, laps: Sequence[Lap], peak: PeakMemory, 
         runs=len(times),
         median_ms=median,
         p95_ms=p95,
+        rested_ms=float(np.median([step["rested"] for step in steps])),
         fps=1e3 / median,
         ratio=float(np.median([lap[plain]["total"] / lap[variant, route]["total"] for lap in laps])),
-        stages={name: sum(s[name] for s in steps) / sum(times) for name in steps[0] if name != "total"},
+        stages={
+            name: sum(s[name] for s in steps) / sum(times)
+            for name in steps[0]
+            if name not in ("total", "rested")
+        },
         macs=macs,
         peak_memory_mib=peak.process,
         peak_gpu_memory_mib=peak.gpu,

@@ -112,6 +112,7 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
             "threads",
             "median ms",
             "p95 ms",
+            "rested ms",
             "fps",
             "x",
             *(f"{s} %" for s in stages),
@@ -152,13 +153,14 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _speed_cells(row: Mapping[str, Any]) -> list[str]:
     name = f"{row['height']}x{row['width']} {row['route']} {row['engine']} {row['precision']}"
-    times = [f"{row['median_ms']:.1f}", f"{row['p95_ms']:.1f}", f"{row['fps']:.1f}", f"{row['ratio']:.2f}"]
+    times = [f"{row[name]:.1f}" for name in ("median_ms", "p95_ms", "rested_ms", "fps")]
     shares = [f"{100 * share:.0f}" for share in row["stages"].values()]
     gpu = row["peak_gpu_memory_mib"]
     memory = [f"{row['peak_memory_mib']:.0f}", *([] if gpu is None else [f"{gpu:.0f}"])]
     stream = "-" if row["stream_fps"] is None else f"{row['stream_fps']:.1f}"
-    macs = f"{row['macs'] / 1e9:.2f}"
-    return [name, str(row["threads"]), *times, *shares, macs, *memory, *([stream] if row["at_once"] else [])]
+    ratio, macs = f"{row['ratio']:.2f}", f"{row['macs'] / 1e9:.2f}"
+    last = [*memory, *([stream] if row["at_once"] else [])]
+    return [name, str(row["threads"]), *times, ratio, *shares, macs, *last]
 
 
 def _end_to_end_cells(row: Mapping[str, Any]) -> list[str]:

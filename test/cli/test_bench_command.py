@@ -17,7 +17,7 @@ from csk_ros.replay.end_to_end import EndToEndError, EndToEndResult
 from csk_ros.replay.end_to_end_rows import EndToEndRow
 
 PLAIN = SpeedRow(
-    "torch", "eager-fp32", "FUSED", 32, 64, "cpu", 2, 5, 40.0, 50.0, 25.0, 1.0,
+    "torch", "eager-fp32", "FUSED", 32, 64, "cpu", 2, 5, 40.0, 50.0, 45.0, 25.0, 1.0,
     {"prepare": 0.25, "network": 0.5, "answer": 0.25}, 2_500_000_000, 300.0, None,
 )  # fmt: skip
 QUICK = dataclasses.replace(PLAIN, engine="openvino", precision="float32", median_ms=10.0, ratio=4.5)
@@ -64,8 +64,8 @@ def test_tables_json_and_plot(bench, tmp_path):
     code, _, printed = bench("--json", json_file, "--plot", plot)
     assert code == 0
     lines = [" ".join(line.split()) for line in printed.out.splitlines()]
-    assert "32x64 FUSED torch eager-fp32 2 40.0 50.0 25.0 1.00 25 50 25 2.50 300" in lines
-    assert "32x64 FUSED openvino float32 2 10.0 50.0 25.0 4.50 25 50 25 2.50 300" in lines
+    assert "32x64 FUSED torch eager-fp32 2 40.0 50.0 45.0 25.0 1.00 25 50 25 2.50 300" in lines
+    assert "32x64 FUSED openvino float32 2 10.0 50.0 45.0 25.0 4.50 25 50 25 2.50 300" in lines
     assert "5 Hz usual 60 25.0 200.0 300.0 400.0 500.0 150 400 - -" in lines
     assert "5 Hz csk_ros 60 25.0 200.0 300.0 400.0 500.0 150 400 50 1.2" in lines
     assert "5 Hz, usual node / csk_ros: p50 3.25, CPU 2.00" in lines

@@ -107,7 +107,8 @@ def test_every_engine_that_is_installed_is_measured(weights):
 
 @pytest.mark.usefixtures("quick_memory")
 def test_ratios_are_of_the_same_round(weights, monkeypatch):
-    reference_ms, ours_ms = iter([0, 0, 10, 30, 20]), iter([0, 0, 10, 10, 5])
+    # two frames to warm up, then in each round one after a rest and the one that counts
+    reference_ms, ours_ms = iter([0, 0, 12, 10, 35, 30, 22, 20]), iter([0, 0, 14, 10, 13, 10, 90, 5])
 
     def run(self, _):
         total = next(reference_ms if self.variant.precision == REFERENCE else ours_ms)
@@ -116,12 +117,13 @@ def test_ratios_are_of_the_same_round(weights, monkeypatch):
     monkeypatch.setattr(LoadedVariant, "run", run)
     settings = SpeedSettings(weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=3)
     plain, ours = measure_speed(settings).rows
-    assert (plain.median_ms, plain.ratio) == (20, 1)
-    assert (ours.median_ms, ours.ratio, ours.fps) == (10, 3, 100)
+    assert (plain.median_ms, plain.ratio, plain.rested_ms) == (20, 1, 22)
+    assert (ours.median_ms, ours.ratio, ours.fps, ours.rested_ms) == (10, 3, 100, 14)
+    assert ours.stages == {"network": 1}
 
 
 @pytest.mark.usefixtures("quick_memory")
-def test_each_timed_frame_comes_after_a_rest(weights, monkeypatch):
+def test_every_variant_gets_a_rest_then_two_frames(weights, monkeypatch):
     moments = []
 
     def run(self, _):
@@ -131,8 +133,9 @@ def test_each_timed_frame_comes_after_a_rest(weights, monkeypatch):
     monkeypatch.setattr(LoadedVariant, "run", run)
     measure_speed(SpeedSettings(weights, ("torch",), ("float32",), (Route.IR_ONLY,), (SIZE,), rounds=2))
     gaps = np.diff(moments)
-    assert len(gaps) == 7  # the first four frames warm up
-    assert (gaps[3:] >= 1 / 30).all()
+    assert len(gaps) == 11  # the first four frames warm up
+    assert (gaps[3::2] >= 1 / 30).all()
+    assert (gaps[4::2] < 1 / 30).all()
 
 
 @pytest.fixture
@@ -154,7 +157,7 @@ def interrupted(weights, quick_memory, monkeypatch):
     return measure
 
 
-@pytest.mark.parametrize(("runs", "rounds"), [(6, 1), (9, 2)])
+@pytest.mark.parametrize(("runs", "rounds"), [(8, 1), (13, 2)])
 def test_an_interrupt_keeps_full_rounds_only(interrupted, runs, rounds):
     result = interrupted(runs)
     assert not result.complete
@@ -190,7 +193,7 @@ def test_an_interrupted_stream_keeps_what_was_timed(weights, monkeypatch):
 
 def test_an_interrupt_before_the_first_full_round_leaves_nothing(interrupted):
     with pytest.raises(KeyboardInterrupt):
-        interrupted(5)
+        interrupted(7)
 
 
 def test_the_reference_gives_the_ids_of_the_segmenter(checkpoint):
