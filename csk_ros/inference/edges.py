@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _MOST_EDGES = 1 / 10
 """Of an image: where classes meet in more of it than this, computing all of it is as fast."""
 
+_WORDS = 2, 4, 8
+"""Bytes that make a number."""
+
 
 def answer_at_edges(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
     """The ids of logits that are resized bilinearly; see ``benchmarks/postprocess.py`` for what it saves.
@@ -42,7 +45,7 @@ def answer_at_edges(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
     meets = (corner != ids[1:, 1:]) | (corner != ids[1:, :-1]) | (corner != ids[:-1, 1:])
     if np.count_nonzero(meets) > _MOST_EDGES * meets.size:
         return None
-    if factor := whole_factor((height, width), size):
+    if (factor := whole_factor((height, width), size)) in _WORDS:
         labels = _by_blocks(table, corner, meets, factor)
     else:
         labels = _by_pixels(table, corner, meets, size)
@@ -59,16 +62,16 @@ def _by_blocks(
     table: NDArray[np.float32], corner: NDArray[np.uint8], meets: NDArray[np.bool_], factor: int
 ) -> NDArray[np.uint8]:
     """Every cell becomes a block of so many pixels each way; half of those at the border is cut off."""
+    word = np.dtype(f"u{factor}")  # the pixels of a block's row as one number
+    words = np.multiply(corner, int.from_bytes(factor * b"\1", "little"), dtype=word).repeat(factor, axis=0)
     cells = np.flatnonzero(meets)
     around = table.take(_corners(meets.shape).take(cells, axis=1), axis=1)
-    ids = _greatest((_block_shares(factor) @ torch.from_numpy(around)).numpy())
-    labels = corner.repeat(factor, axis=1).repeat(factor, axis=0)
+    ids = np.ascontiguousarray(_greatest(_block_shares(factor) @ around).T)
     rows, columns = np.divmod(cells, meets.shape[1])
-    blocks = labels.reshape(meets.shape[0], factor, meets.shape[1], factor)
-    blocks[rows, :, columns, :] = ids.T.reshape(-1, factor, factor)
+    words[factor * rows[:, None] + np.arange(factor), columns[:, None]] = ids.view(word)
     height, width = (factor * (cells - 1) for cells in meets.shape)
     cut = factor - factor // 2
-    return np.ascontiguousarray(labels[cut : cut + height, cut : cut + width])
+    return np.ascontiguousarray(words.view(np.uint8)[cut : cut + height, cut : cut + width])
 
 
 def _by_pixels(
@@ -117,11 +120,12 @@ def _corners(cells: tuple[int, int]) -> NDArray[np.int64]:
 
 
 @lru_cache(16)
-def _block_shares(factor: int) -> Tensor:
+def _block_shares(factor: int) -> NDArray[np.float32]:
     """What each pixel of a block takes of the four logits around it, float32 (factor * factor, 4)."""
-    way = (torch.arange(factor) + factor // 2 + 0.5) / factor - 0.5
-    shares = torch.stack([1 - way, way])
-    return torch.einsum("iy,jx->yxij", shares, shares).reshape(factor * factor, 4)
+    way = ((np.arange(factor) + factor // 2 + 0.5) / factor - 0.5).astype(np.float32)
+    shares = np.stack([1 - way, way])
+    corners = shares[:, None, :, None] * shares[:, None, :]
+    return corners.reshape(4, -1).T
 
 
 @lru_cache(16)
