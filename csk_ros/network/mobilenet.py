@@ -1,7 +1,8 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), width 1.0 or slimmer inside, with torchvision's key names."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), of full width or a part of it, with torchvision's key names."""
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -21,8 +22,10 @@ HIDDEN = {
     "mobilenet_v2": (32, 96, 144, 144, *[192] * 3, *[384] * 4, *[576] * 3, *[960] * 3),
     # a third where pixels are many, two fifths deep inside; multiples of the 16 lanes of a vector
     "mobilenet_v2_slim": (16, 32, 48, 48, *[80] * 3, *[160] * 4, *[224] * 3, *[384] * 3),
+    # without five repetitions: a thin layer costs two cores nearly as much as a wide one
+    "mobilenet_v2_shallow": (16, 32, 48, 48, 80, 0, 80, 160, 0, 0, 160, *[224] * 3, 0, 0, 384),
 }
-"""By backbone, the hidden channels of each of the 17 blocks, the first of which are the stem's."""
+"""By backbone, the hidden channels of each of the 17 blocks, the first block's the stem's; 0 for no block."""
 _STAGE_OF_GROUP = (None, 0, 1, 2, 2, 3, 3)
 _STAGE_BLOCKS = ((2, 4), (4, 7), (7, 14), (14, 18))  # [first, last) in `features`
 
@@ -145,11 +148,14 @@ class MobileNetV2(Encoder):
             dilation = before if stage is None else dilations[stage]
             for number in range(repeats):
                 first = number == 0
+                if not (width := next(hidden)):
+                    blocks.append(nn.Identity())  # the others keep their place, and so their names
+                    continue
                 block = InvertedResidual(
                     inputs,
                     outputs,
                     modalities,
-                    hidden=next(hidden),
+                    hidden=width,
                     stride=stride if first and dilation == before else 1,
                     dilation=before if first else dilation,
                     padding=padding,
@@ -181,4 +187,11 @@ class MobileNetV2(Encoder):
     def stage_modules(self, index: int) -> list[nn.Module]:
         """The inverted residual blocks of a stage."""
         first, last = _STAGE_BLOCKS[index]
-        return [self.features[number] for number in range(first, last)]
+        places = (self.features[number] for number in range(first, last))
+        return [block for block in places if isinstance(block, InvertedResidual)]
+
+
+def is_part_of(slim: str, wide: str) -> bool:
+    """Whether both are of :data:`HIDDEN`, differ, and no block of one has more channels than the other's."""
+    own, other = HIDDEN.get(slim, ()), HIDDEN.get(wide, ())
+    return bool(own and other) and own != other and all(map(operator.le, own, other))

@@ -44,7 +44,7 @@ class _Block(NamedTuple):
 
 @torch.no_grad()
 def narrow_network(wide: nn.Module, slim: nn.Module, images: Mapping[Modality, Tensor]) -> None:
-    """Start a network with a slim encoder from one of the same kind whose encoder has full width.
+    """Start a network with a slim or shallow encoder from one of the same kind whose encoder has more.
 
     Block by block: of the hidden channels those are taken out, one by one, that the rest can best stand in
     for (Optimal Brain Surgeon, Hassibi and Stork, 1993, for whole channels), and the convolution that reads
@@ -63,7 +63,10 @@ def narrow_network(wide: nn.Module, slim: nn.Module, images: Mapping[Modality, T
     seen = {m: encoder_input(m, image) for m, image in images.items()}
     wanted = seen
     for block, full_block in zip(_blocks(encoder), _blocks(full), strict=True):
-        seen, wanted = _narrow_block(block, full_block, seen, wanted)
+        if block and full_block:
+            seen, wanted = _narrow_block(block, full_block, seen, wanted)
+        elif full_block:  # left out: the next one makes up for it
+            wanted = {m: full_block.output(x, full_block.hidden(x, m), m) for m, x in wanted.items()}
     own, rest = (
         {key: value for key, value in network.state_dict().items() if not key.startswith(f"{name}.")}
         for network in (slim, wide)
@@ -76,10 +79,14 @@ def _encoder(network: nn.Module) -> tuple[str, MobileNetV2]:
     return next((name, m) for name, m in network.named_modules() if isinstance(m, MobileNetV2))
 
 
-def _blocks(encoder: MobileNetV2) -> list[_Block]:
+def _blocks(encoder: MobileNetV2) -> list[_Block | None]:
+    """Of each place the block, None where it is left out."""
     stem, *blocks = list[Any](encoder.features)
-    found: list[_Block] = []
+    found: list[_Block | None] = []
     for block in blocks:
+        if isinstance(block, nn.Identity):
+            found.append(None)
+            continue
         *makers, project, norm = block.conv
         found.append(_Block([*([] if found else [stem]), *makers], project, norm, block.shortcut))
     return found

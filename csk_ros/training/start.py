@@ -10,6 +10,7 @@ import torch
 from csk_ros.data.statistics import class_frequencies
 from csk_ros.modality import Modality
 from csk_ros.network import CSKNet, Normalisation, SingleNet, build_network, load_backbone, load_checkpoint
+from csk_ros.network.mobilenet import is_part_of
 from csk_ros.network.narrowing import narrow_network
 from csk_ros.training.losses import enet_weights
 
@@ -58,7 +59,7 @@ def _start_from_checkpoint(
     elif isinstance(network, SingleNet) and isinstance(first, SingleNet):
         first = first.for_modality(network.modality)
     wanted, found = ({**n.architecture["arguments"], "name": n.name} for n in (network, first))
-    slimmer = isinstance(network, CSKNet | SingleNet) and wanted["backbone"] == f"{found['backbone']}_slim"
+    slimmer = isinstance(network, CSKNet | SingleNet) and is_part_of(wanted["backbone"], found["backbone"])
     may_differ = ("exchange_", *(("backbone", "decoder_width") if slimmer else ()))
     differing = [key for key in wanted if wanted[key] != found.get(key) and not key.startswith(may_differ)]
     if differing or start.label_set.names != label_set.names:

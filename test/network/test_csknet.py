@@ -244,6 +244,7 @@ def test_gate_is_the_formula(gate):
     [
         ("mobilenet_v2", "light"),
         ("mobilenet_v2_slim", "light"),
+        ("mobilenet_v2_shallow", "light"),
         ("resnet18", "deeplabv3"),
         ("resnet50", "deeplabv3plus"),
     ],

@@ -14,11 +14,11 @@ from csk_ros.modality import Modality
 from csk_ros.network import build_network, load_checkpoint
 from csk_ros.network.backbones import build_encoder
 from csk_ros.network.encoder import STAGES
-from csk_ros.network.mobilenet import HIDDEN
+from csk_ros.network.mobilenet import HIDDEN, InvertedResidual, is_part_of
 from csk_ros.network.narrowing import narrow_network
 from csk_ros.share import share_path
 
-SLIM = "mobilenet_v2_slim"
+SLIM, SHALLOW = "mobilenet_v2_slim", "mobilenet_v2_shallow"
 BOTH = (Modality.EO, Modality.IR)
 
 
@@ -94,9 +94,45 @@ def test_one_of_two_equal_channels_stands_in_for_both_and_another_decoder_stays(
         assert (after[key] - value).std() < 1e-3 * value.std(), key
 
 
-def test_the_shipped_weights_keep_most_of_what_they_see():
-    wide = load_checkpoint(share_path("models/csk_mobilenet_v2_scenes.safetensors")).network
-    slim = build_network("csk", num_classes=9, backbone=SLIM)
+@pytest.mark.parametrize("seen", [BOTH, (Modality.IR,)])
+def test_a_block_that_adds_nothing_is_left_out(seen):
+    wide = lively(build_network("csk", num_classes=3, backbone=SLIM))
+    for block, width in zip(wide.encoder.features[1:], HIDDEN[SHALLOW], strict=True):
+        if not width:
+            block.conv[-2].weight.data.zero_()
+            for norm in block.conv[-1].values():
+                norm.weight.data.zero_()
+                norm.bias.data.zero_()
+    shallow = build_network("csk", num_classes=3, backbone=SHALLOW)
+    images = noise(seen)
+    narrow_network(wide, shallow, images)
+    before, after = features(wide, images), features(shallow, images)
+    for key, value in before.items():
+        assert (after[key] - value).std() < 1e-3 * value.std(), key
+
+
+def test_what_a_block_added_is_made_up_for_by_the_next():
+    wide = lively(build_network("csk", num_classes=3, backbone=SLIM))
+    added = wide.encoder.features[9].conv[-1]
+    for norm in added.values():  # the same everywhere, so that the next one's batch norm can give it
+        norm.weight.data.zero_()
+        norm.bias.data.fill_(3.0)
+    for number in (6, 10, 15, 16):
+        for norm in wide.encoder.features[number].conv[-1].values():
+            norm.weight.data.zero_()
+            norm.bias.data.zero_()
+    shallow = build_network("csk", num_classes=3, backbone=SHALLOW)
+    images = noise()
+    narrow_network(wide, shallow, images)
+    before, after = features(wide, images), features(shallow, images)
+    for key, value in before.items():
+        assert torch.corrcoef(torch.stack([value.flatten(), after[key].flatten()]))[0, 1] > 0.9, key
+
+
+@pytest.mark.parametrize(("file", "backbone"), [("scenes", SLIM), ("slim_scenes", SHALLOW)])
+def test_the_shipped_weights_keep_most_of_what_they_see(file, backbone):
+    wide = load_checkpoint(share_path(f"models/csk_mobilenet_v2_{file}.safetensors")).network
+    slim = build_network("csk", num_classes=9, backbone=backbone)
     samples = open_samples("scenes:seed=1,drives=6,frames=1,light=random")
 
     def images(indices):
@@ -122,6 +158,22 @@ def test_the_first_block_has_no_shortcut_though_its_channels_are_as_many():
     assert [block.shortcut for block in encoder.features[1:]] == [
         block.shortcut for block in build_encoder("mobilenet_v2", BOTH).features[1:]
     ]
+
+
+def test_shallow_is_slim_with_twelve_of_its_blocks_in_their_places():
+    slim, shallow = (build_encoder(name, BOTH) for name in (SLIM, SHALLOW))
+    assert sum(isinstance(block, InvertedResidual) for block in shallow.features) == 12
+    own, others = shallow.state_dict(), slim.state_dict()
+    assert all(others[key].shape == value.shape for key, value in own.items())
+    # what is left out is a repetition: the first block of each shape stays
+    for block, other in zip(shallow.features[1:], slim.features[1:], strict=True):
+        assert isinstance(block, InvertedResidual) or other.shortcut
+
+
+def test_what_can_be_cut_out_of_what():
+    order = ("mobilenet_v2", SLIM, SHALLOW)
+    for at, slim in enumerate(order):
+        assert [is_part_of(slim, wide) for wide in order] == [other < at for other in range(3)]
 
 
 def test_slim_has_less_than_half_of_the_parameters():

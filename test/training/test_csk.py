@@ -280,6 +280,7 @@ def test_a_network_of_one_modality_may_start_from_the_other_s(csk_settings, tmp_
 
 
 SLIM = {"backbone": "mobilenet_v2_slim", "decoder_width": 8, "output_stride": 32}
+SHALLOW = {**SLIM, "backbone": "mobilenet_v2_shallow"}
 
 
 def saved(name, tmp_path, **arguments):
@@ -291,13 +292,14 @@ def saved(name, tmp_path, **arguments):
 
 
 @pytest.mark.slow
-def test_a_slim_network_is_cut_out_of_a_full_one_and_trained(csk_settings, tmp_path):
+@pytest.mark.parametrize(("full", "slim"), [(SMALL, SLIM), (SLIM, SHALLOW)])
+def test_a_slim_network_is_cut_out_of_a_full_one_and_trained(full, slim, csk_settings, tmp_path):
     base = csk_settings(distillation=DistillationSettings(pixel=0.0, feature=0.0))
-    network = replace(base.network, checkpoint=saved("csk", tmp_path, **SMALL), arguments=SLIM)
+    network = replace(base.network, checkpoint=saved("csk", tmp_path, **full), arguments=slim)
     still = replace(base.optimizer, lr=1e-12)
     result = train(replace(base, network=network, optimizer=still))
     trained = load_checkpoint(result.checkpoint)
-    assert trained.network.architecture["arguments"]["backbone"] == "mobilenet_v2_slim"
+    assert trained.network.architecture["arguments"]["backbone"] == slim["backbone"]
     assert trained.training["started_from"]["file"] == "csk.safetensors"
     # filters are taken over as they are
     rows = trained.network.encoder.stem_conv.weight.flatten(1)
