@@ -261,9 +261,33 @@ def test_folding_keeps_the_function(scramble, backbone, decoder):
             torch.testing.assert_close(folded(**given), net(**given))
 
 
-@pytest.mark.parametrize(("backbone", "saved"), [("mobilenet_v2", 0), ("mobilenet_v2_slim", 1)])
-def test_folding_merges_linear_convolutions_where_that_is_cheaper(backbone, saved):
-    net = CSKNet(3, backbone=backbone).eval()
+@pytest.mark.parametrize("kind", ["channel", "spatial"])
+def test_folding_leaves_room_for_what_is_exchanged_last(scramble, kind):
+    net = (
+        scramble(CSKNet(3, exchange_stages=("none", "none", "none", kind), decoder_width=16)).double().eval()
+    )
+    images = {key: value.double() for key, value in _images(64, 96).items()}
+    with torch.no_grad():
+        torch.testing.assert_close(fold_batch_norms(net)(**images), net(**images))
+
+
+@pytest.mark.parametrize("name", ["single", "early", "late"])
+def test_folding_keeps_the_function_of_the_baselines(scramble, name):
+    modality = {"modality": "ir"} if name == "single" else {}
+    net = scramble(build_network(name, num_classes=3, **modality)).double().eval()
+    images = {key: value.double() for key, value in _images(49, 64).items()}
+    with torch.no_grad():
+        for route in net.routes:
+            given = {modality.value: images[modality.value] for modality in route.modalities}
+            torch.testing.assert_close(fold_batch_norms(net)(**given), net(**given))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "decoder_width", "saved"),
+    [("mobilenet_v2", 64, 1), ("mobilenet_v2_slim", 64, 2), ("mobilenet_v2", 512, 0)],
+)
+def test_folding_merges_linear_convolutions_where_that_is_cheaper(backbone, decoder_width, saved):
+    net = CSKNet(3, backbone=backbone, decoder_width=decoder_width).eval()
     counts = []
     for network in (net, fold_batch_norms(net)):
         ran = []
