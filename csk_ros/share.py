@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-DEFAULT_CHECKPOINT = "models/csk_mobilenet_v2_slim_scenes.safetensors"
+DEFAULT_CHECKPOINT = "models/csk_mobilenet_v2_shallow_scenes.safetensors"
 """What node and demo run when no checkpoint is named."""
 
 

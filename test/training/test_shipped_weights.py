@@ -13,7 +13,7 @@ from csk_ros.network import load_checkpoint
 from csk_ros.share import share_path
 
 CARDS = sorted(share_path("models").glob("*.yaml"))
-SCENES = ["csk_mobilenet_v2_scenes", "csk_mobilenet_v2_slim_scenes"]
+SCENES = [f"csk_mobilenet_v2_{kind}scenes" for kind in ("", "shallow_", "slim_")]
 
 
 @pytest.fixture(params=CARDS, ids=lambda path: path.stem)

@@ -18,8 +18,9 @@ def test_every_data_set_has_a_config_in_both_sizes():
         *(f"{name}_small" for name in SETS),
         "scenes",
         "scenes_mobilenet",
+        "scenes_shallow",
         "scenes_slim",
-        "mfnet_slim",
+        "mfnet_shallow",
     }
 
 
@@ -30,7 +31,7 @@ def test_the_configs_say_what_they_are_for(path):
     assert all(spec.startswith(f"{kind}:") for spec in [*settings.data.train, *settings.data.val])
     assert settings.output == f"runs/{path.stem}"
     light = settings.network.arguments["backbone"].startswith("mobilenet_v2")
-    assert light == path.stem.endswith(("_small", "_mobilenet", "_slim"))
+    assert light == path.stem.endswith(("_small", "_mobilenet", "_slim", "_shallow"))
     start = settings.network.checkpoint or settings.network.backbone_weights
     assert ("mobilenet" in start) == light
     assert settings.notice
