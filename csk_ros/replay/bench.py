@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from csk_ros.evaluation.tables import format_table
@@ -12,10 +13,13 @@ from csk_ros.replay.provenance import checkpoint_facts, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 SCHEMA = 1
 PLOT_KINDS = (".svg", ".png")
+
+_STAT = Path("/proc/stat")
+_MUCH_STOLEN = 0.02
+"""Share of the processor's time; where a hypervisor took more, the tables say so."""
 
 _RATIO_NAMES = {
     "p50_ms": "p50",
@@ -67,8 +71,9 @@ def run_bench(
 
     Returns:
         JSON-ready: ``schema``, ``facts`` (of software, machine and weights), ``load`` (processes that wanted
-        the cores in the minute before), ``complete``, and the rows of each part that gave any. And what ended
-        it, if it is not complete.
+        the cores in the minute before), ``stolen`` (by part, the share of the cores' time that a hypervisor
+        gave to others meanwhile, 0 to 1), ``complete``, and the rows of each part that gave any. And what
+        ended it, if it is not complete.
 
     Raises:
         BaseException: what ended it before anything was measured.
@@ -77,19 +82,37 @@ def run_bench(
         "schema": SCHEMA,
         "facts": versions() | checkpoint_facts(checkpoint),
         "load": os.getloadavg()[0],
+        "stolen": {},
         "complete": False,
     }
     for name, measure in parts.items():
+        before = _ticks()
         try:
             result = measure()
         except (KeyboardInterrupt, Exception) as error:
             if not document.keys() & parts.keys():
                 raise
             return document, error
+        document["stolen"][name] = _stolen(before, _ticks())
         document[name] = [asdict(row) for row in result.rows]
         if not result.complete:
             return document, KeyboardInterrupt()
     return document | {"complete": True}, None
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all cores: the time that a hypervisor took from them, and all; none where Linux does not tell."""
+    try:
+        first, *_ = _STAT.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0, 0
+    # user, nice, system, idle, iowait, irq, softirq, steal (man 5 proc); guests are in user already
+    times = [int(ticks) for ticks in first.split()[1:9]]
+    return times[7], sum(times)
+
+
+def _stolen(before: tuple[int, int], after: tuple[int, int]) -> float:
+    return (after[0] - before[0]) / max(after[1] - before[1], 1)
 
 
 def write_document(document: Mapping[str, Any], path: Path) -> None:
@@ -128,6 +151,7 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
         yield [
             f"Camera images to ids on {device}, {rounds} rounds; x: of eager torch in the same round",
             *table,
+            *_stolen_line(document, "segmenter"),
         ]
     if rows := document.get("end_to_end"):
         header = [
@@ -148,7 +172,16 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[list[str]]:
             f"Stamp to mask received over DDS, {size}, medians of {turns} turns",
             *format_table(header, [_end_to_end_cells(row) for row in rows]),
             *(_ratio_line(row) for row in rows if row["ratios"] and row["node"] != "usual"),
+            *_stolen_line(document, "end_to_end"),
         ]
+
+
+def _stolen_line(document: Mapping[str, Any], part: str) -> list[str]:
+    share = document["stolen"][part]
+    if share < _MUCH_STOLEN:
+        return []
+    share_text = f"{100 * share:.0f} % of the processor's time"
+    return [f"Slower than this machine can be: its host gave {share_text} to others"]
 
 
 def _speed_cells(row: Mapping[str, Any]) -> list[str]:

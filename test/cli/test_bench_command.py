@@ -12,6 +12,7 @@ from csk_ros.evaluation import speed
 from csk_ros.evaluation.peak_memory import PeakMemory
 from csk_ros.evaluation.speed import SpeedResult, SpeedRow
 from csk_ros.modality import Route
+from csk_ros.replay import bench as bench_document
 from csk_ros.replay import end_to_end
 from csk_ros.replay.end_to_end import EndToEndError, EndToEndResult
 from csk_ros.replay.end_to_end_rows import EndToEndRow
@@ -77,6 +78,30 @@ def test_tables_json_and_plot(bench, tmp_path):
     drawn = plot.read_text()
     for text in ("32x64 FUSED openvino float32", "4.50x", "5 Hz csk_ros", "p95"):
         assert text in drawn
+
+
+@pytest.mark.parametrize(("taken", "share"), [(30, 0.3), (1, 0.01)])
+def test_what_a_hypervisor_took_is_told(tmp_path, monkeypatch, capsys, taken, share):
+    stat, json_file = tmp_path / "stat", tmp_path / "bench.json"
+    monkeypatch.setattr(bench_document, "_STAT", stat)
+    stat.write_text("cpu  100 0 50 800 10 0 0 7 90 0\ncpu0 1 2 3\n")
+
+    def measure(*_, **__):
+        stat.write_text(f"cpu  120 0 60 {870 - taken} 10 0 0 {7 + taken} 99 0\ncpu0 1 2 3\n")
+        return SpeedResult((PLAIN,), (), complete=True)
+
+    monkeypatch.setattr(speed, "measure_speed", measure)
+    assert main(["bench", "--no-end-to-end", "--json", str(json_file)]) == 0
+    assert json.loads(json_file.read_text())["stolen"] == {"segmenter": pytest.approx(share)}
+    told = capsys.readouterr().out
+    assert ("its host gave 30 % of the processor's time to others" in told) == (taken == 30)
+
+
+def test_where_nobody_tells_nothing_is_stolen(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_document, "_STAT", tmp_path / "none")
+    json_file = tmp_path / "bench.json"
+    assert bench("--no-end-to-end", "--json", json_file)[0] == 0
+    assert json.loads(json_file.read_text())["stolen"] == {"segmenter": 0.0}
 
 
 def test_a_node_without_any_mask_is_a_row_and_a_line(bench, tmp_path):
