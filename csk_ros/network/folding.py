@@ -63,8 +63,8 @@ def _merge_into_decoders(encoder: MobileNetV2, network: Any) -> None:
     decoders = network.decoders.values() if hasattr(network, "decoders") else [network.decoder]
     for (key, first), decoder in zip(list(projects.items()), decoders, strict=True):
         if isinstance(decoder, LightDecoder) and _pays(first, decoder.aspp.reduce[0]):
-            for layers, place in ((decoder.aspp.reduce, 0), (decoder.aspp.pooled, 1)):
-                layers[place] = _merge(first, layers[place])
+            for convs, place in ((decoder.aspp.reduce, 0), (decoder.aspp.pooled, 1)):
+                convs[place] = _merge(first, convs[place])
             projects[key] = nn.Identity()
 
 

@@ -260,7 +260,7 @@ def test_pixels_that_no_class_edge_touches_need_no_resizing(shape, size):
     assert (got == expected).float().mean() > 0.99 or got.numel() < 100
 
 
-@pytest.mark.parametrize("size", [(100, 120), (80, 120), (60, 90)])
+@pytest.mark.parametrize("size", [(100, 120), (40, 60), (60, 90), (80, 120), (160, 240), (320, 480)])
 @pytest.mark.parametrize("flips", [(), (2,), (3,), (2, 3)])
 def test_a_corner_of_a_region_is_an_edge_too(flips, size):
     logits = torch.rand(1, 3, 20, 30, generator=torch.manual_seed(0))
