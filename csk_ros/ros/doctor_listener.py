@@ -7,11 +7,12 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.qos import QoSCompatibility, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos import ReliabilityPolicy
 
 from csk_ros.messages import ImageError, check_image, read_eo, read_ir, stamp_to_ns
 from csk_ros.modality import Modality
 from csk_ros.ros.doctor_facts import Arrival, Picture, Publisher, Stream
+from csk_ros.ros.endpoints import why_incompatible
 from csk_ros.ros.image_input import ImageInput
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class StreamListener:
                 f"{info.node_namespace.rstrip('/')}/{info.node_name}",
                 info.topic_type,
                 info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
-                self._incompatible(info.qos_profile),
+                why_incompatible(info.qos_profile, self._input.qos),
             )
             for info in self._node.get_publishers_info_by_topic(self._topic)
         ]
@@ -93,10 +94,6 @@ class StreamListener:
             contents=len(self._contents),
             picture=None if self._last is None else look_at(self._last, self._modality),
         )
-
-    def _incompatible(self, offered: Any) -> str:
-        compatibility, reason = qos_check_compatible(offered, self._input.qos)
-        return str(reason) if compatibility == QoSCompatibility.ERROR else ""
 
     def _receive(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)

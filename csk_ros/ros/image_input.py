@@ -11,8 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from csk_ros.messages import stamp_to_ns
+from csk_ros.ros.endpoints import NO_SUBSCRIPTION_EVENTS, ProblemLog, publisher_problems
 from csk_ros.ros.filters import SimpleFilter, Subscriber
-from csk_ros.ros.publishers import publisher_problems
 from csk_ros.ros.qos import publisher_matched_qos
 
 if TYPE_CHECKING:
@@ -50,9 +50,14 @@ class ImageInput(SimpleFilter):
         self._skips = 0
         self._largest = 0
         self._last = time.monotonic()
-        self.problems: list[str] = []
+        self._log = ProblemLog(node.get_logger().warning)
         self.qos = self._offered()
         self._subscribe()
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the publishers, a line each."""
+        return self._log.problems
 
     def follow(self) -> None:
         """Subscribe anew if the publishers offer something else than the subscription has; look them over."""
@@ -74,19 +79,16 @@ class ImageInput(SimpleFilter):
 
     def _look_over(self) -> None:
         topic = self._node.resolve_topic_name(self._topic)
-        before, self.problems = (
-            self.problems,
+        self._log.update(
             publisher_problems(
                 topic,
                 self._node.get_publishers_info_by_topic(topic),
+                asked=self._current.sub.qos_profile if self._current and self._overridden else None,
                 largest=self._largest,
                 silent_s=time.monotonic() - self._last,
                 fast_dds="fastrtps" in get_rmw_implementation_identifier(),
-            ),
+            )
         )
-        for problem in self.problems:
-            if problem not in before:
-                self._node.get_logger().warning(problem)
 
     def _offered(self) -> QoSProfile:
         return publisher_matched_qos(self._node, self._node.resolve_topic_name(self._topic))
@@ -97,6 +99,7 @@ class ImageInput(SimpleFilter):
             self._type,
             self._topic,
             qos_profile=self.qos,
+            event_callbacks=NO_SUBSCRIPTION_EVENTS,
             qos_overriding_options=QoSOverridingOptions.with_default_policies() if self._overridden else None,
         )
         self._current = subscriber

@@ -10,6 +10,7 @@ from std_msgs.msg import String
 
 from csk_ros.inference.overlay import draw_overlay
 from csk_ros.messages import fill_image
+from csk_ros.ros.endpoints import NO_PUBLISHER_EVENTS, ProblemLog, subscription_problems
 from csk_ros.ros.qos import LATCHED, OUTPUT
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode, label_set: LabelSet, *, confidence: bool, opacity: float) -> None:
         self._node, self._label_set, self.opacity = node, label_set, opacity
         self._publishers: list[Any] = []
+        self._log = ProblemLog(node.get_logger().warning)
         self._mask = self._publisher(Image, "~/mask", OUTPUT)
         self._compressed = self._publisher(CompressedImage, "~/mask/compressed", OUTPUT)
         self._confidence = self._publisher(Image, "~/confidence", OUTPUT) if confidence else None
@@ -79,13 +81,23 @@ class Outputs:
             classes = [VisionClass(class_id=i, class_name=n) for i, n in enumerate(self._label_set.names)]
             self._labels.publish(LabelInfo(class_map=classes))
 
+    def look_over(self) -> None:
+        """Log who subscribes so that nothing can be sent to it."""
+        problems: list[str] = []
+        for publisher in self._publishers:
+            subscriptions = self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+            problems += subscription_problems(publisher.topic_name, subscriptions, publisher.qos_profile)
+        self._log.update(problems)
+
     def destroy(self) -> None:
         """Take the topics away."""
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _publisher(self, message_type: type, topic: str, qos: Any) -> Any:
-        publisher = self._node.create_lifecycle_publisher(message_type, topic, qos)
+        publisher = self._node.create_lifecycle_publisher(
+            message_type, topic, qos, event_callbacks=NO_PUBLISHER_EVENTS
+        )
         self._publishers.append(publisher)
         return publisher
 

@@ -27,6 +27,8 @@ class ParameterError(ValueError):
     """A parameter that the node does not have, or a value that it cannot take; says which and why."""
 
 
+EXECUTORS = ("auto", "events", "single_threaded")
+
 _AT_START, _AT_CONFIGURE, _LIVE = "start", "configure", "live"
 
 
@@ -42,6 +44,13 @@ class _Parameter(NamedTuple):
 _TABLE = {
     "autostart": _Parameter(
         default=False, description="Configure and activate by itself at start.", when=_AT_START
+    ),
+    "executor": _Parameter(
+        "auto",
+        "What runs the node's callbacks in rclpy: auto, events or single_threaded; auto: events where rclpy "
+        "has it (7.1.4).",
+        choices=EXECUTORS,
+        when=_AT_START,
     ),
     "checkpoint": _Parameter(
         "", "Path of the checkpoint (*.safetensors); empty: the one that comes with csk_ros."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
@@ -26,6 +26,7 @@ from csk_ros.modality import Modality
 from csk_ros.perception import DropCause, PerceptionSettings
 from csk_ros.ros.answerer import Answerer
 from csk_ros.ros.diagnostics import frames_status, node_status, speed_status, stream_statuses
+from csk_ros.ros.executor import build_executor
 from csk_ros.ros.image_input import ImageInput
 from csk_ros.ros.monitor import AnswerMonitor, memory
 from csk_ros.ros.outputs import Outputs
@@ -39,6 +40,7 @@ from csk_ros.share import DEFAULT_CHECKPOINT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rclpy.executors import Executor
     from rclpy.lifecycle import LifecycleState
 
     from csk_ros.labels import LabelSet
@@ -52,6 +54,7 @@ SUCCESS, FAILURE, ERROR = (
 )
 _LOG_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.1
+_ALARM_S = 0.001
 
 
 class SegmentNode(LifecycleNode):
@@ -76,7 +79,10 @@ class SegmentNode(LifecycleNode):
         self._monitor = AnswerMonitor()
         self._inputs: list[ImageInput] = []
         self._given_up = ""
-        self._alarm = self.create_guard_condition(self._give_up)
+        # Reset by the worker; a guard condition would do, but rclpy's EventsExecutor takes none.
+        self._alarm = self.create_timer(
+            _ALARM_S, self._give_up, clock=Clock(clock_type=ClockType.STEADY_TIME), autostart=False
+        )
         self._recovery = Recovery(self, self._recover)
         self._refusals = RefusalLog(lambda line: self.get_logger().error(line))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -273,9 +279,10 @@ class SegmentNode(LifecycleNode):
     def _ask_to_give_up(self, reason: str) -> None:
         """From any thread."""
         self._given_up = reason
-        self._alarm.trigger()
+        self._alarm.reset()
 
     def _give_up(self) -> None:
+        self._alarm.cancel()
         if self._given_up and self.state == "active":
             self.trigger_deactivate()
 
@@ -298,9 +305,11 @@ class SegmentNode(LifecycleNode):
             self._answerer.submit(decision)
 
     def _keep_house(self) -> None:
-        """Follow the publishers' QoS, look after the engine, report."""
+        """Follow the publishers' QoS, look over who listens and after the engine, report."""
         for image_input in self._inputs:
             image_input.follow()
+        if self._outputs:
+            self._outputs.look_over()
         if self._answerer and self._answerer.busy_s > self.parameters.engine_timeout:
             self._given_up = f"no answer for {self._answerer.busy_s:.1f} s"
             self._give_up()
@@ -316,9 +325,10 @@ class SegmentNode(LifecycleNode):
 
     def _statuses(self) -> list[DiagnosticStatus]:
         synchronizer = self._synchronizer
-        facts = {"checkpoint": self.parameters.checkpoint or DEFAULT_CHECKPOINT} | memory(
-            self._facts.get("device", "cpu")
-        )
+        facts = {
+            "checkpoint": self.parameters.checkpoint or DEFAULT_CHECKPOINT,
+            "executor": type(self.executor).__name__,
+        } | memory(self._facts.get("device", "cpu"))
         if self._segmenter:
             facts |= self._facts | {"engine_rebuilds": str(self._segmenter.rebuilds)}
         statuses = [node_status(self.state, self.problem, facts)]
@@ -342,11 +352,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SegmentNode()
+        executor = build_executor(node.parameters.executor)
     except ParameterError as error:
         rclpy.logging.get_logger("segment").fatal(str(error))
         rclpy.try_shutdown()
         return 1
-    executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.parameters.autostart:
@@ -363,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _spin_once(executor: SingleThreadedExecutor, node: SegmentNode) -> None:
+def _spin_once(executor: Executor, node: SegmentNode) -> None:
     """Run what is due; an error in one callback is logged and ends nothing else."""
     try:
         executor.spin_once(timeout_sec=_LOOK_EVERY_S)

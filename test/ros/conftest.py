@@ -29,8 +29,9 @@ def _ros():
 
 
 @pytest.fixture
-def peer():
-    peer = Peer()
+def peer(request):
+    """Spun, with the node under test, by the node's default executor unless the test names one."""
+    peer = Peer(executor=getattr(request, "param", "auto"))
     yield peer
     peer.close()
 

@@ -9,14 +9,16 @@ from collections import defaultdict
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from csk_ros.messages import fill_image
+from csk_ros.ros.executor import build_executor
 
 HEIGHT, WIDTH = 64, 96
+PERIOD = 50_000_000
+START = 1_700_000_000_000_000_000
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -25,10 +27,10 @@ LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class Peer:
     """Publishes images, collects what the node under test publishes, and spins both."""
 
-    def __init__(self, qos=RELIABLE, namespace=""):
+    def __init__(self, qos=RELIABLE, namespace="", executor="auto"):
         self.node = rclpy.create_node("peer", namespace=namespace)
         self.prefix = f"{namespace}/segment: ".lstrip("/")
-        self.executor = SingleThreadedExecutor()
+        self.executor = build_executor(executor)
         self.executor.add_node(self.node)
         self.heard = defaultdict(list)
         self.cameras = {
@@ -109,3 +111,14 @@ class Peer:
     def close(self):
         self.stop()
         self.node.destroy_node()
+
+
+def play(peer, frames, *, eo=True, first=0, changes=None):
+    """Publish frames at 20 Hz in real time; returns the IR stamps."""
+    stamps = [START + (first + n) * PERIOD for n in range(frames)]
+    for stamp in stamps:
+        if eo:
+            peer.publish("eo", stamp)
+        peer.publish("ir", stamp, **(changes or {}))
+        time.sleep(PERIOD / 1e9)
+    return stamps

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import os
-import platform
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -15,7 +10,7 @@ import pytest
 import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from peer import BEST_EFFORT, HEIGHT, WIDTH
+from peer import BEST_EFFORT, HEIGHT, LATCHED, PERIOD, START, WIDTH, play
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -26,19 +21,7 @@ from csk_ros.labels import MFNET
 from csk_ros.messages import stamp_to_ns
 from csk_ros.network import DEFAULT_NORMALISATION, build_network, save_checkpoint
 
-PERIOD = 50_000_000
-START = 1_700_000_000_000_000_000
-
-
-def play(peer, frames, *, eo=True, first=0, changes=None):
-    """Publish frames at 20 Hz in real time; returns the IR stamps."""
-    stamps = [START + (first + n) * PERIOD for n in range(frames)]
-    for stamp in stamps:
-        if eo:
-            peer.publish("eo", stamp)
-        peer.publish("ir", stamp, **(changes or {}))
-        time.sleep(PERIOD / 1e9)
-    return stamps
+both_executors = pytest.mark.parametrize("peer", ["events", "single_threaded"], indirect=True)
 
 
 def settled(peer, received):
@@ -60,6 +43,7 @@ def test_every_pair_gives_a_mask_under_the_thermal_header(peer, start):
     assert peer.routes()[-1] == "FUSED"
 
 
+@both_executors
 def test_lost_optical_stream_falls_back_to_thermal_and_returns(peer, start):
     start()
     play(peer, 20)
@@ -213,6 +197,7 @@ def test_an_engine_that_fails_once_costs_a_frame_and_is_built_anew(peer, start, 
     assert node.state == "active"
 
 
+@both_executors
 def test_an_engine_that_fails_for_good_is_given_up_and_comes_back_by_itself(peer, start, monkeypatch):
     node = start(engine_failures=2, diagnostics_period=0.2)
     with monkeypatch.context() as broken:
@@ -295,6 +280,7 @@ def test_a_failed_configure_can_be_mended_in_place(start, checkpoint):
     assert node.state == "active"
 
 
+@both_executors
 def test_lifecycle_services_bring_it_round_twice(peer, start):
     node = start(active=False)
     client = peer.node.create_client(ChangeState, "segment/change_state")
@@ -368,6 +354,7 @@ def test_a_route_that_the_network_lacks_cannot_be_set(start, tmp_path):
     )
 
 
+@both_executors
 def test_subscribes_as_the_weakest_publisher_offers(peer, start):
     node = start()
     eo, ir = node._inputs
@@ -378,81 +365,10 @@ def test_subscribes_as_the_weakest_publisher_offers(peer, start):
     assert ir.qos.reliability == ReliabilityPolicy.RELIABLE
 
 
-def run_node(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "csk_ros.ros.segment_node", "--ros-args", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_process_autostarts_and_ends_cleanly_when_told_twice(peer, checkpoint, kind):
-    process = run_node("-p", f"checkpoint:={checkpoint}", "-p", "autostart:=true", "-p", "engine:=torch")
-    try:
-        peer.wait_for(peer.connected, timeout=60)
-        for first in range(0, 1200, 5):  # an earlier node may still seem to subscribe
-            if peer.masks():
-                break
-            play(peer, 5, first=first)
-        assert peer.masks()
-        for _ in range(2):  # the terminal and the launch file both send it
-            process.send_signal(kind)
-            time.sleep(0.02)
-        output, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
-
-
-def test_process_refuses_a_parameter_of_the_wrong_type_in_one_line():
-    process = run_node("-p", "slop:=wide")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "parameter 'slop'" in output
-    assert "Traceback" not in output
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have pools of their own")
-def test_threads_of_the_process_get_no_memory_pools_of_their_own():
-    program = """
-import ctypes, threading
-from csk_ros.ros.segment_node import main
-assert main(["--ros-args", "-p", "slop:=wide"]) == 1
-barrier = threading.Barrier(8)
-def use():
-    block = b"x" * 100_000
-    barrier.wait()
-threads = [threading.Thread(target=use) for _ in range(8)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-ctypes.CDLL(None).malloc_stats()
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ended.stderr.count("Arena ") < 6  # those from before, made while libraries were imported
-
-
-def test_process_survives_a_transition_that_cannot_be(peer, checkpoint):
-    process = run_node("-r", "__ns:=/alone", "-p", f"checkpoint:={checkpoint}", "-p", "engine:=torch")
-    client = peer.node.create_client(ChangeState, "alone/segment/change_state")
-    try:
-        assert client.wait_for_service(timeout_sec=60)
-        for transition, possible in (("activate", False), ("configure", True), ("activate", True)):
-            future = client.call_async(ChangeState.Request(transition=Transition(label=transition)))
-            peer.wait_for(future.done, timeout=60)
-            assert future.result().success == possible
-        future = client.call_async(
-            ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
-        )
-        peer.wait_for(future.done, timeout=60)
-        assert not future.result().success
-    finally:
-        process.terminate()
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert "No transition matching activate found for current state unconfigured" in output
-    assert "No transition matching 3 found for current state active" in output
-    assert "Traceback" not in output
+def test_a_listener_that_asks_for_too_much_is_told_of(peer, start, capfd):
+    start(diagnostics_period=0.1)
+    peer.listen(Image, "segment/overlay", LATCHED)
+    heard = ""
+    while "/peer gets nothing from /segment/overlay, its QoS asks for too much" not in heard:
+        time.sleep(0.1)
+        heard += capfd.readouterr().err

@@ -5,19 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 import rclpy
-from peer import BEST_EFFORT, RELIABLE
+from peer import BEST_EFFORT, LATCHED, RELIABLE
 from sensor_msgs.msg import Image
 
+from csk_ros.ros.endpoints import DEFAULT_SEGMENT, ProblemLog, publisher_problems, subscription_problems
 from csk_ros.ros.image_input import ImageInput
-from csk_ros.ros.publishers import DEFAULT_SEGMENT, publisher_problems
+from csk_ros.ros.qos import OUTPUT
 
 
 def publisher(name, qos=RELIABLE, namespace="/"):
     return SimpleNamespace(node_name=name, node_namespace=namespace, qos_profile=qos)
 
 
-def problems(*publishers, largest=0, silent_s=0.0, fast_dds=True):
-    return publisher_problems("/ir", publishers, largest=largest, silent_s=silent_s, fast_dds=fast_dds)
+def problems(*publishers, asked=None, largest=0, silent_s=0.0, fast_dds=True):
+    return publisher_problems(
+        "/ir", publishers, asked=asked, largest=largest, silent_s=silent_s, fast_dds=fast_dds
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,29 @@ def test_best_effort_images_that_do_not_fit_are_named_with_the_cure(largest, sil
         assert "fastdds.xml, or make it reliable" in problem
         assert problems(camera, largest=largest, silent_s=silent_s, fast_dds=False) == []
     assert problems(cameras[0], largest=DEFAULT_SEGMENT - 1) == []
+
+
+def test_a_publisher_that_qos_overrides_do_not_fit_is_named():
+    (problem,) = problems(publisher("a", BEST_EFFORT), publisher("b"), asked=RELIABLE)[1:]
+    assert problem.startswith("nothing comes on /ir from /a, which qos_overrides do not fit: ")
+    assert "Best effort publisher and reliable subscription; remove them" in problem
+    assert problems(publisher("b"), asked=RELIABLE) == []
+
+
+def test_a_subscription_that_asks_for_too_much_is_named_and_others_are_not():
+    listeners = publisher("fits", BEST_EFFORT), publisher("also", RELIABLE), publisher("late", LATCHED)
+    (problem,) = subscription_problems("/segment/mask", listeners, OUTPUT)
+    assert problem.startswith("/late gets nothing from /segment/mask, its QoS asks for too much: ")
+    assert "Volatile publisher and transient local subscription" in problem
+
+
+def test_a_problem_is_logged_once_while_it_lasts_and_again_when_it_returns():
+    lines = []
+    log = ProblemLog(lines.append)
+    for found in (["a", "a"], ["a", "b"], ["b"], ["a", "b"]):
+        log.update(found)
+    assert lines == ["a", "b", "a"]
+    assert log.problems == ["a", "b"]
 
 
 def test_an_input_says_each_problem_once(capfd):
