@@ -13,7 +13,7 @@ _PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _FROM_PARAMS_FILE = {
     "checkpoint": "checkpoint (*.safetensors)",
     "engine": "what runs the network: auto, torch, openvino or onnxruntime",
-    "device": "where it runs: auto, cpu, cuda, cuda:1, ...",
+    "device": "where it runs: auto, cpu, cuda, cuda:1, xpu, ...",
     "eo_transport": "raw or compressed (eo_topic/compressed)",
     "ir_transport": "raw or compressed (ir_topic/compressed)",
 }

@@ -26,7 +26,7 @@ def register(commands: Any, name: str) -> None:
         "slows all alike. Ctrl-C ends it with what was measured so far (docs/performance.md)."
     )
     bench.add_argument("--checkpoint", metavar="FILE", type=str | None, default=None, help="*.safetensors")
-    bench.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
+    bench.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or xpu")
     bench.add_argument("--height", type=int, default=480, help="of the images, pixels")
     bench.add_argument("--width", type=int, default=640, help="of the images, pixels")
     bench.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes what suits the engine")

@@ -29,7 +29,7 @@ def register(commands: Any, name: str) -> None:
     doctor.add_argument(
         "--engine", type=str | None, default=None, help="auto, torch, openvino, onnxruntime or tensorrt"
     )
-    doctor.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
+    doctor.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda, cuda:N or xpu")
     for modality in ("eo", "ir"):
         doctor.add_argument(
             f"--{modality}-transport",

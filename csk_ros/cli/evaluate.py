@@ -33,7 +33,7 @@ def register(commands: Any, name: str) -> None:
     evaluate.add_argument(
         "--engine", type=str, default="auto", help="auto, torch, openvino, onnxruntime or tensorrt"
     )
-    evaluate.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
+    evaluate.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or xpu")
     evaluate.add_argument("--precision", type=str, default="float32", help="auto, or as the engine offers")
     evaluate.add_argument(
         "--size", metavar="HxW", type=str | None, default=None, help="working size; default: the images' own"

@@ -166,7 +166,7 @@ def _add_network(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--engine", type=str | None, default=None, help="auto, torch, openvino, onnxruntime or tensorrt"
     )
-    parser.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", type=str | None, default=None, help="auto, cpu, cuda, cuda:N or xpu")
     parser.add_argument(
         "--threads", type=int | None, default=None, help="CPU threads; 0: what suits the machine"
     )

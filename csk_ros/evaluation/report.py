@@ -128,6 +128,8 @@ def device_name(device: str) -> str:
     """What the processor calls itself."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
+    if device.startswith("xpu"):
+        return "Intel GPU"
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

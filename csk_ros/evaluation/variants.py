@@ -50,7 +50,8 @@ class Variant:
 
     def reference(self, threads: int) -> Variant:
         """The plain way at this size, on as many threads as torch takes by itself."""
-        return replace(self, engine="torch", precision=REFERENCE, threads=threads)
+        device = reference_device(self.device)
+        return replace(self, engine="torch", precision=REFERENCE, device=device, threads=threads)
 
     def load(self, checkpoint: Checkpoint) -> PlainSegmenter | Segmenter:
         """Make it ready; may set the number of torch's threads.
@@ -80,6 +81,12 @@ class Variant:
             for m, image in _street().items()
             if m in route.modalities
         }
+
+
+def reference_device(device: str) -> str:
+    """Where torch runs the reference beside engines on a device: an Intel GPU it leaves to OpenVINO."""
+    found = find_device(device)
+    return "cpu" if found.type == "xpu" else str(found)
 
 
 @cache

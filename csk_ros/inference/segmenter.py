@@ -54,7 +54,7 @@ class Segmenter:
     Args:
         checkpoint: the network and how to feed it.
         engine: ``auto`` or an engine's name.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``xpu`` or ``xpu:N`` (an Intel GPU).
         height: the network's working height; with ``width`` absent the anchor's own size.
         width: the network's working width.
         confidence: whether confidence maps are made.
@@ -69,7 +69,7 @@ class Segmenter:
         label_set: the classes of the ids.
         routes: the routes that the network has.
         engine: the engine's name.
-        device: the device's name.
+        device: the name of what runs the network.
         precision: of the network's arithmetic.
 
     Raises:
@@ -106,7 +106,7 @@ class Segmenter:
         self.label_set: LabelSet = checkpoint.label_set
         self.routes: frozenset[Route] = checkpoint.network.routes
         self.engine: str = self._engine.name
-        self.device: str = str(self._engine.device)
+        self.device: str = str(self._engine.runs_on)
         self.precision: str = self._engine.precision
 
     @classmethod

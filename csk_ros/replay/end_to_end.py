@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from csk_ros.data.synthetic import SceneDrive
+from csk_ros.evaluation.variants import reference_device
 from csk_ros.inference.engines import find_device
 from csk_ros.modality import Route
 from csk_ros.replay import bench_camera, bench_listener
@@ -261,12 +262,13 @@ class _Watch:
 
 
 def _parameters(settings: EndToEndSettings, name: str) -> dict[str, str]:
-    both = {"checkpoint": str(settings.checkpoint), "device": str(find_device(settings.device))}
+    both = {"checkpoint": str(settings.checkpoint)}
     if name == USUAL:
-        return both
+        return both | {"device": reference_device(settings.device)}
     height, width = settings.working_size or (settings.height, settings.width)
     return both | {
         "autostart": "true",
+        "device": str(find_device(settings.device)),
         "engine": settings.engine,
         "precision": settings.precision,
         "height": str(height),

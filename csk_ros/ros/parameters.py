@@ -66,7 +66,9 @@ _TABLE = {
         "auto: int8 with openvino where the weights are calibrated and the CPU is fast in it, else float32.",
     ),
     "device": _Parameter(
-        "auto", "Where it runs, as torch names devices (cpu, cuda, cuda:1); auto: a GPU if any."
+        "auto",
+        "Where it runs, as torch names devices (cpu, cuda, cuda:1, xpu: an Intel GPU with openvino); auto: a "
+        "CUDA device if any, else the CPU.",
     ),
     "threads": _Parameter(0, "CPU threads of the network; 0: what suits the engine and the machine.", 0, 256),
     "height": _Parameter(

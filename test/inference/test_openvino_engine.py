@@ -204,11 +204,12 @@ def test_what_cannot_be_converted_is_one_line():
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
     [
-        ("cuda", "float32", "engine openvino runs on the CPU, not on cuda"),
+        ("cuda", "float32", "engine openvino runs on cpu and xpu, not on cuda"),
+        ("xpu", "float32", "openvino finds no Intel GPU for device xpu, only CPU: install Intel's"),
         (
             "cpu",
-            "float16",
-            "precision of engine openvino must be one of float32, bfloat16, int8, not 'float16'",
+            "int4",
+            "precision of engine openvino must be one of float32, bfloat16, float16, int8, not 'int4'",
         ),
     ],
 )
@@ -235,3 +236,55 @@ def test_openvino_is_imported_without_its_usage_reports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+class _WithGPU:
+    """OpenVINO's core on a machine with one Intel GPU, which is the CPU under another name."""
+
+    available_devices: ClassVar[list[str]] = ["CPU", "GPU"]
+
+    def __init__(self, core):
+        self._core = core
+        self.asked = []
+
+    def __getattr__(self, name):
+        return getattr(self._core, name)
+
+    def get_property(self, place, name):
+        return f"{place} {name}" if name == "FULL_DEVICE_NAME" else self._core.get_property("CPU", name)
+
+    def compile_model(self, model, place, settings):
+        self.asked.append((place, settings))
+        return self._core.compile_model(model, "CPU", settings)
+
+    def import_model(self, content, place, settings):
+        self.asked.append((place, settings))
+        return self._core.import_model(content, "CPU", settings)
+
+
+@installed
+@pytest.mark.parametrize(("device", "place"), [("xpu", "GPU"), ("xpu:0", "GPU.0")])
+def test_an_intel_gpu_runs_the_network_and_the_cpu_answers(
+    make_checkpoint, tmp_path, monkeypatch, device, place
+):
+    core = _WithGPU(import_openvino().Core())
+    monkeypatch.setattr("csk_ros.inference.engines.openvino_engine.openvino_core", lambda: core)
+    checkpoint, options = make_checkpoint("single", modality="ir"), EngineOptions(cache=ModelCache(tmp_path))
+    wanted = OpenVINOEngine(checkpoint, CPU).maps(_images((32, 32)), (32, 32), confidence=True)
+    core.asked.clear()
+    for _ in range(2):  # compiled, then as it was compiled
+        engine = build_engine("auto", checkpoint, torch.device(device), options)
+        assert (engine.name, str(engine.runs_on), engine.device) == ("openvino", device, CPU)
+        assert engine.maps(_images((32, 32)), (32, 32), confidence=True).equal(wanted)
+    network = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    on_gpu = [settings for where, settings in core.asked if where == place]
+    assert on_gpu == [network, network]
+    assert [where for where, _ in core.asked] == [place, "CPU"] * 2
+
+
+@installed
+def test_an_intel_gpu_that_is_not_there_is_missed(make_checkpoint, monkeypatch):
+    core = _WithGPU(import_openvino().Core())
+    monkeypatch.setattr("csk_ros.inference.engines.openvino_engine.openvino_core", lambda: core)
+    with pytest.raises(EngineError, match="no Intel GPU for device xpu:1, only CPU, GPU: install"):
+        build_engine("openvino", make_checkpoint("single", modality="ir"), torch.device("xpu:1"))

@@ -360,6 +360,10 @@ def test_a_route_that_the_network_lacks_is_refused():
             {"engine": "torch", "device": "cpu", "precision": "int3"},
             "precision of engine torch must be one of float32, float16, bfloat16, not 'int3'",
         ),
+        (
+            {"engine": "torch", "device": "xpu"},
+            "engine torch runs on cpu and cuda, not xpu: use engine openv",
+        ),
         ({"device": "cuda:99"}, r"device 'cuda:99' is missing.*CUDA device\(s\); install"),
     ],
 )

@@ -59,6 +59,7 @@ class Engine(ABC):
         name: the name by which users ask for it.
         precisions: what it can be asked for; building it tells whether the device can do it.
         device: where it takes its inputs and leaves its answers.
+        runs_on: what runs the network.
         precision: what it computes in.
         spare_cores: how many CPU cores it leaves to other processes by itself.
     """
@@ -67,6 +68,7 @@ class Engine(ABC):
     precisions: ClassVar[tuple[str, ...]]
     spare_cores: ClassVar[int] = 0
     device: torch.device
+    runs_on: torch.device
     precision: str
 
     @classmethod
@@ -81,7 +83,12 @@ class Engine(ABC):
             raise EngineError(f"precision of engine {cls.name} must be one of {known}, not {precision!r}")
 
     @classmethod
-    def suitable_precision(cls, checkpoint: Checkpoint, options: EngineOptions) -> str:  # noqa: ARG003
+    def suitable_precision(
+        cls,
+        checkpoint: Checkpoint,  # noqa: ARG003
+        device: torch.device,  # noqa: ARG003
+        options: EngineOptions,  # noqa: ARG003
+    ) -> str:
         """The precision that suits a checkpoint, this engine and this machine; ``options`` says which."""
         return "float32"
 

@@ -34,7 +34,7 @@ class CompiledEngine(Engine):
 
     Args:
         checkpoint: whose network to run; it is not changed.
-        device: where it takes its inputs and leaves its answers.
+        device: what runs the models; their inputs and answers are in the CPU's memory.
         options: with a number of threads, torch, which only works around the network, gets one in the whole
             process.
     """
@@ -42,7 +42,7 @@ class CompiledEngine(Engine):
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
-        self.device = device
+        self.device, self.runs_on = torch.device("cpu"), device
         self.precision = options.precision
         self._options = options
         self._threads = options.threads or torch.get_num_threads()

@@ -57,6 +57,8 @@ class OnnxRuntimeEngine(CompiledEngine):
                 f"engine {self.name} needs onnxruntime, which is not installed ({error}): pip install "
                 f"'csk_ros[onnx]'"
             ) from error
+        if device.type not in PROVIDERS:
+            raise EngineError(f"engine {self.name} runs on cpu and cuda, not {device}: use engine openvino")
         on_device = PROVIDERS[device.type]
         chosen = self.provider or on_device
         if chosen not in self._runtime.get_available_providers():
@@ -67,7 +69,7 @@ class OnnxRuntimeEngine(CompiledEngine):
         where = {"device_id": device.index or 0} if device.type == "cuda" else {}
         # a provider that has not got an operation leaves it to the next
         self._providers = [(name, where) for name in dict.fromkeys((chosen, on_device))]
-        super().__init__(checkpoint, torch.device("cpu"), options)  # its inputs and answers are in CPU memory
+        super().__init__(checkpoint, device, options)
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         settings = self._runtime.SessionOptions()

@@ -1,11 +1,14 @@
-"""The OpenVINO engine: compiled static-shape models on the CPU, one for each route and size."""
+"""The OpenVINO engine: compiled static-shape models on the CPU or an Intel GPU, one for each route and size.
+
+Checked on the CPU; on a GPU it runs the same code with other settings and has not been run yet.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -29,10 +32,20 @@ if TYPE_CHECKING:
     from csk_ros.modality import Route
     from csk_ros.network import Checkpoint
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 """What OpenVINO is told of each; an int8 model says itself which of its layers are."""
 
+_CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16"}
+
 _COMPILED_FILE = "compiled.blob"
+
+
+class _Target(NamedTuple):
+    """What a model is compiled for: OpenVINO's names of the device and of the precision."""
+
+    place: str
+    hint: str
+
 
 _MACHINE = "FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"
 """What a compiled model depends on besides OpenVINO's version, as its properties."""
@@ -42,17 +55,17 @@ _conversions: LatestUsed[str, Any] = LatestUsed(4 * KEPT_SIZES)
 
 
 class OpenVINOEngine(CompiledEngine):
-    """Models that OpenVINO compiles for the CPU.
+    """Models that OpenVINO compiles for the CPU or an Intel GPU; answers are made by the CPU.
 
     Args:
         checkpoint: whose network to run; it is not changed.
-        device: the CPU.
-        options: precision ``float32``; ``bfloat16`` on a CPU that computes in it; ``int8`` with the models
-            that came along with the checkpoint or that ``csk export`` has calibrated.
+        device: ``cpu``, ``xpu`` or ``xpu:N``.
+        options: precision ``float32``; ``bfloat16`` and ``float16`` on a device that computes in it; ``int8``
+            with the models that came along with the checkpoint or that ``csk export`` has calibrated.
 
     Raises:
-        EngineError: if openvino is missing, for another device, a precision that the CPU does not have, or
-            int8 without calibrated models.
+        EngineError: if openvino is missing, for a device that is not there or a precision that it does not
+            have, or int8 without calibrated models.
     """
 
     name = "openvino"
@@ -61,9 +74,9 @@ class OpenVINOEngine(CompiledEngine):
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
-        if device.type != "cpu":
+        if device.type == "cuda":
             raise EngineError(
-                f"engine openvino runs on the CPU, not on {device}: use device cpu or engine torch"
+                f"engine openvino runs on cpu and xpu, not on {device}: use device cpu or engine torch"
             )
         self.check_precision(options.precision)
         try:
@@ -73,23 +86,21 @@ class OpenVINOEngine(CompiledEngine):
                 f"engine openvino is not installed ({error}): pip install 'csk_ros[openvino]'"
             ) from error
         self._core = openvino_core()
-        if options.precision == "bfloat16" and "BF16" not in self._core.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
-            raise EngineError("this CPU does not compute in bfloat16: use precision float32")
+        self._place = self._find(device)
+        needed = _CAPABILITIES.get(options.precision)
+        if needed and needed not in self._core.get_property(self._place, "OPTIMIZATION_CAPABILITIES"):
+            raise EngineError(
+                f"this {device.type.upper()} does not compute in {options.precision}: use precision float32"
+            )
         super().__init__(checkpoint, device, options)
         self._int8 = self._calibrated() if options.precision == "int8" else None
         self._answers: LatestUsed[tuple[torch.Size, tuple[int, int]], _Request] = LatestUsed(KEPT_SIZES)
-        self._settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": self._threads,
-            # a pinned thread waits for whatever else runs on its core
-            "ENABLE_CPU_PINNING": False,
-        }
 
     @classmethod
-    def suitable_precision(cls, checkpoint: Checkpoint, options: EngineOptions) -> str:
+    def suitable_precision(cls, checkpoint: Checkpoint, device: torch.device, options: EngineOptions) -> str:
         """``int8`` where all routes are calibrated and the CPU is fast in it, else ``float32``."""
+        if device.type != "cpu":
+            return "float32"
         try:
             models = find_int8(fingerprint(checkpoint), checkpoint.path, options.cache)
             if models:
@@ -111,15 +122,17 @@ class OpenVINOEngine(CompiledEngine):
 
     def _compile(self, route: Route, size: tuple[int, int]) -> Model:
         what = f"{route.value} at {size[0]}x{size[1]}"
-        hint = PRECISIONS[self.precision]
+        target = _Target(self._place, PRECISIONS[self.precision])
         if models := self._int8:
             key = {**self._key(route, size, "int8"), "calibrated": models.digest}
             return self._request(
-                what, key, lambda: pack_pixels(reshape_openvino(models.read(route), size)), hint
+                what, key, lambda: pack_pixels(reshape_openvino(models.read(route), size)), target
             )
         # bfloat16 is made of float32 when it is compiled
         key = self._key(route, size, "float32")
-        return self._request(what, key, lambda: self._converted(key, lambda: self.convert(route, size)), hint)
+        return self._request(
+            what, key, lambda: self._converted(key, lambda: self.convert(route, size)), target
+        )
 
     def _answer(self, logits: torch.Tensor, size: tuple[int, int], *, confidence: bool) -> torch.Tensor:
         whole = self._whole_answer(logits.shape, size)  # ready for the first frame full of edges
@@ -143,37 +156,36 @@ class OpenVINOEngine(CompiledEngine):
             f"the answer at {size[0]}x{size[1]}",
             key,
             lambda: self._converted(key, lambda: trace_openvino(graph, (torch.zeros(shape),))),
-            "f32",
+            _Target("CPU", "f32"),
         )
 
-    def _request(self, what: str, key: dict[str, Any], make: Callable[[], Any], hint: str) -> _Request:
+    def _request(self, what: str, key: dict[str, Any], make: Callable[[], Any], target: _Target) -> _Request:
         """A model ready to run: as it was compiled at an earlier start, or what ``make`` gives."""
-        # else the machine decides, and the same weights answer differently elsewhere
-        settings = {**self._settings, "INFERENCE_PRECISION_HINT": hint}
-        key = self._compiled_key(key, hint)
-        compiled = self._imported(key, settings)
+        key = self._compiled_key(key, target)
+        compiled = self._imported(key, target)
         if compiled is None:
-            compiled = self._compiled(what, make, settings)
+            compiled = self._compiled(what, make, target)
             if cache := self._options.cache:
                 with suppress(RuntimeError):  # it runs all the same
                     cache.put(key, lambda folder: _write_compiled(compiled, folder))
         return _Request(compiled.create_infer_request())
 
-    def _imported(self, key: dict[str, Any], settings: dict[str, Any]) -> Any:
+    def _imported(self, key: dict[str, Any], target: _Target) -> Any:
         cache = self._options.cache
         folder = cache and cache.find(key)
         if not (cache and folder):
             return None
         try:
-            return self._core.import_model((folder / _COMPILED_FILE).read_bytes(), "CPU", settings)
+            content = (folder / _COMPILED_FILE).read_bytes()
+            return self._core.import_model(content, target.place, self._settings(target))
         except RuntimeError:  # OpenVINO's own judgement of what it wrote: compile it again
             cache.discard(key)
             return None
 
-    def _compiled(self, what: str, make: Callable[[], Any], settings: dict[str, Any]) -> Any:
+    def _compiled(self, what: str, make: Callable[[], Any], target: _Target) -> Any:
         failures = self._openvino.frontend
         try:
-            return self._core.compile_model(make(), "CPU", settings)
+            return self._core.compile_model(make(), target.place, self._settings(target))
         except (RuntimeError, failures.OpConversionFailure, failures.OpValidationFailure) as error:
             raise EngineError(
                 f"openvino {self._openvino.__version__} cannot compile {what}: "
@@ -191,8 +203,31 @@ class OpenVINOEngine(CompiledEngine):
             "precision": precision,
         }
 
-    def _compiled_key(self, key: dict[str, Any], hint: str) -> dict[str, Any]:
-        return {**key, "compiled": [hint, *(str(self._core.get_property("CPU", name)) for name in _MACHINE)]}
+    def _compiled_key(self, key: dict[str, Any], target: _Target) -> dict[str, Any]:
+        machine = [str(self._core.get_property(target.place, name)) for name in _MACHINE]
+        return {**key, "compiled": [target.hint, *machine]}
+
+    def _settings(self, target: _Target) -> dict[str, Any]:
+        # without the hint the machine decides, and the same weights answer differently elsewhere
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": target.hint}
+        if target.place != "CPU":
+            return settings
+        # a pinned thread waits for whatever else runs on its core
+        return settings | {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
+
+    def _find(self, device: torch.device) -> str:
+        """What OpenVINO calls a device."""
+        if device.type == "cpu":
+            return "CPU"
+        place = "GPU" if device.index is None else f"GPU.{device.index}"
+        there = self._core.available_devices
+        # a single one is listed without its number
+        if not {place, place.removesuffix(".0"), f"{place}.0"} & set(there):
+            raise EngineError(
+                f"openvino finds no Intel GPU for device {device}, only {', '.join(there)}: install Intel's "
+                "compute runtime (OpenCL), or use device cpu"
+            )
+        return place
 
     @property
     def _versions(self) -> list[str]:

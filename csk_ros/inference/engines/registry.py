@@ -27,9 +27,13 @@ ENGINES: dict[str, type[OnnxRuntimeEngine | OpenVINOEngine | TensorRTEngine | To
 }
 """Every engine by name."""
 
+_DEVICES = "auto, cpu, cuda, cuda:N, xpu or xpu:N"
+
 
 def find_device(device: str) -> torch.device:
-    """The device of a name: ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device of a name as torch has it; ``auto`` is CUDA if there is one, else the CPU.
+
+    ``xpu`` is an Intel GPU, which the engine looks for.
 
     Raises:
         EngineError: if the name means nothing or the device is not there.
@@ -39,9 +43,9 @@ def find_device(device: str) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise EngineError(f"device {device!r} is not known: use auto, cpu, cuda or cuda:N") from error
-    if found.type not in ("cpu", "cuda"):
-        raise EngineError(f"device {device!r} is not supported: use auto, cpu, cuda or cuda:N")
+        raise EngineError(f"device {device!r} is not known: use {_DEVICES}") from error
+    if found.type not in ("cpu", "cuda", "xpu"):
+        raise EngineError(f"device {device!r} is not supported: use {_DEVICES}")
     if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= count:
@@ -61,7 +65,7 @@ def build_engine(
     """Build an engine.
 
     Args:
-        name: a key of :data:`ENGINES`, or ``auto``: openvino on the CPU where it is installed, else torch.
+        name: a key of :data:`ENGINES`, or ``auto``: openvino, but torch on CUDA and where that is missing.
         checkpoint: what to run.
         device: where.
         options: what else engines are told; 0 threads and the precision ``auto`` take what suits the engine
@@ -71,13 +75,14 @@ def build_engine(
         EngineError: for an unknown engine, or one that cannot run there.
     """
     if name == "auto":
-        name = "openvino" if device.type == "cpu" and _openvino_imports() else "torch"
+        name = "openvino" if device.type != "cuda" and _openvino_imports() else "torch"
     if name not in ENGINES:
         raise EngineError(
             f"engine {name!r} is not available: use auto or one of {', '.join(sorted(ENGINES))}"
         )
     if options.precision == AUTO:
-        options = replace(options, precision=ENGINES[name].suitable_precision(checkpoint, options))
+        precision = ENGINES[name].suitable_precision(checkpoint, device, options)
+        options = replace(options, precision=precision)
     if options.threads == 0:
         options = replace(options, threads=ENGINES[name].suitable_threads())
     return ENGINES[name](checkpoint, device, options)

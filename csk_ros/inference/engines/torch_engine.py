@@ -57,11 +57,13 @@ class TorchEngine(Engine):
         self, checkpoint: Checkpoint, device: torch.device, options: EngineOptions = DEFAULT_OPTIONS
     ) -> None:
         self.check_precision(options.precision)
+        if device.type not in ("cpu", "cuda"):
+            raise EngineError(f"engine torch runs on cpu and cuda, not {device}: use engine openvino")
         if device.type == "cpu" and options.precision not in _cpu_precisions():
             raise EngineError(f"this CPU does not compute in {options.precision}: use precision float32")
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        self.device = device
+        self.device = self.runs_on = device
         self.precision = options.precision
         self._confidence, self._report = options.confidence, options.report
         self._captured: LatestUsed[tuple[Any, ...], Callable[[Sequence[torch.Tensor]], torch.Tensor]]
