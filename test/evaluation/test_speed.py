@@ -219,7 +219,8 @@ def test_each_variant_has_its_own_number_of_torch_threads(checkpoint):
     assert seen["torch", REFERENCE] == seen["openvino", "float32"] == 1
 
 
-def test_what_cannot_run_is_left_out_with_its_reason(checkpoint):
+def test_what_cannot_run_is_left_out_with_its_reason(checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # as of a CPU that has no bfloat16
     _, left_out = load_variants(checkpoint, [SIZE], engines=("torch",))
     assert left_out == [
         f"torch {name}: this CPU does not compute in {name}: use precision float32"
@@ -296,3 +297,9 @@ def test_a_failing_memory_process_is_one_line(tmp_path):
 def _own_peak_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+@pytest.mark.parametrize(("device", "torchs"), [("cpu", "cpu"), ("xpu", "cpu"), ("xpu:1", "cpu")])
+def test_the_reference_runs_where_torch_can(device, torchs):
+    variant = Variant("openvino", "float16", device, *SIZE, threads=1, confidence=False)
+    assert variant.reference(2) == Variant("torch", REFERENCE, torchs, *SIZE, threads=2, confidence=False)

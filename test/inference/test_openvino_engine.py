@@ -239,12 +239,11 @@ def test_openvino_is_imported_without_its_usage_reports():
 
 
 class _WithGPU:
-    """OpenVINO's core on a machine with one Intel GPU, which is the CPU under another name."""
+    """OpenVINO's core on a machine with Intel GPUs, which are the CPU under other names."""
 
-    available_devices: ClassVar[list[str]] = ["CPU", "GPU"]
-
-    def __init__(self, core):
+    def __init__(self, core, *gpus):
         self._core = core
+        self.available_devices = ["CPU", *gpus]
         self.asked = []
 
     def __getattr__(self, name):
@@ -263,19 +262,30 @@ class _WithGPU:
 
 
 @installed
-@pytest.mark.parametrize(("device", "place"), [("xpu", "GPU"), ("xpu:0", "GPU.0")])
+@pytest.mark.parametrize(
+    ("gpus", "device", "place"),
+    [
+        (["GPU"], "xpu", "GPU"),
+        (["GPU"], "xpu:0", "GPU.0"),
+        (["GPU.0", "GPU.1"], "xpu", "GPU"),
+        (["GPU.0", "GPU.1"], "xpu:1", "GPU.1"),
+    ],
+)
 def test_an_intel_gpu_runs_the_network_and_the_cpu_answers(
-    make_checkpoint, tmp_path, monkeypatch, device, place
+    make_checkpoint, tmp_path, monkeypatch, gpus, device, place
 ):
-    core = _WithGPU(import_openvino().Core())
+    core = _WithGPU(import_openvino().Core(), *gpus)
     monkeypatch.setattr("csk_ros.inference.engines.openvino_engine.openvino_core", lambda: core)
-    checkpoint, options = make_checkpoint("single", modality="ir"), EngineOptions(cache=ModelCache(tmp_path))
+    checkpoint, told = make_checkpoint("single", modality="ir"), []
+    options = EngineOptions("auto", cache=ModelCache(tmp_path), report=told.append)
     wanted = OpenVINOEngine(checkpoint, CPU).maps(_images((32, 32)), (32, 32), confidence=True)
     core.asked.clear()
     for _ in range(2):  # compiled, then as it was compiled
         engine = build_engine("auto", checkpoint, torch.device(device), options)
         assert (engine.name, str(engine.runs_on), engine.device) == ("openvino", device, CPU)
+        assert engine.precision == "float32"
         assert engine.maps(_images((32, 32)), (32, 32), confidence=True).equal(wanted)
+    assert not [line for line in told if "this CPU" in line]
     network = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     on_gpu = [settings for where, settings in core.asked if where == place]
     assert on_gpu == [network, network]
@@ -284,7 +294,7 @@ def test_an_intel_gpu_runs_the_network_and_the_cpu_answers(
 
 @installed
 def test_an_intel_gpu_that_is_not_there_is_missed(make_checkpoint, monkeypatch):
-    core = _WithGPU(import_openvino().Core())
+    core = _WithGPU(import_openvino().Core(), "GPU")
     monkeypatch.setattr("csk_ros.inference.engines.openvino_engine.openvino_core", lambda: core)
     with pytest.raises(EngineError, match="no Intel GPU for device xpu:1, only CPU, GPU: install"):
         build_engine("openvino", make_checkpoint("single", modality="ir"), torch.device("xpu:1"))

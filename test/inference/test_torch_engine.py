@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from csk_ros.inference import Segmenter
+from csk_ros.inference import EngineError, Segmenter
 from csk_ros.inference.engines import EngineOptions, torch_engine
 from csk_ros.inference.engines.cuda_graph import CudaGraph
 from csk_ros.inference.engines.torch_engine import KEPT_GRAPHS, TorchEngine
@@ -38,6 +38,16 @@ def test_a_precision_is_that_of_weights_and_activations(checkpoint, monkeypatch,
     assert got.dtype == torch.float32
     spread = (wanted - wanted.mean(dim=(2, 3), keepdim=True)).abs().max()
     assert 0 < (got - wanted).abs().max() < tolerance * max(spread, wanted.abs().max())
+
+
+@pytest.mark.parametrize("has", [{"avx512_bf16": True}, {"amx_bf16": True}, {"avx512_bf16": False}, {}])
+def test_bfloat16_only_where_the_cpu_has_it(checkpoint, monkeypatch, has):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    if any(has.values()):
+        assert TorchEngine(checkpoint, CPU, EngineOptions("bfloat16")).precision == "bfloat16"
+    else:
+        with pytest.raises(EngineError, match="this CPU does not compute in bfloat16: use precision float32"):
+            TorchEngine(checkpoint, CPU, EngineOptions("bfloat16"))
 
 
 class _Graph:

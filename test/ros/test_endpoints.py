@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image
 
 from csk_ros.ros.endpoints import DEFAULT_SEGMENT, ProblemLog, publisher_problems, subscription_problems
 from csk_ros.ros.image_input import ImageInput
+from csk_ros.ros.qos import LATCHED as NODE_LATCHED
 from csk_ros.ros.qos import OUTPUT
 
 
@@ -54,6 +55,22 @@ def test_a_publisher_that_qos_overrides_do_not_fit_is_named():
     assert problem.startswith("nothing comes on /ir from /a, which qos_overrides do not fit: ")
     assert "Best effort publisher and reliable subscription; remove them" in problem
     assert problems(publisher("b"), asked=RELIABLE) == []
+
+
+def test_real_endpoints_of_default_qos_fit_each_other():
+    node = rclpy.create_node("watching")
+    for name, qos in (("masks", OUTPUT), ("route", NODE_LATCHED)):
+        publisher = node.create_publisher(Image, name, qos)
+        for asked in (RELIABLE, BEST_EFFORT):
+            node.create_subscription(Image, name, print, asked)
+        end = time.monotonic() + 20
+        while len(found := node.get_subscriptions_info_by_topic(name)) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert subscription_problems(name, found, publisher.qos_profile) == []
+        offered = node.get_publishers_info_by_topic(name)
+        assert problems(*offered, asked=RELIABLE) == []
+    node.destroy_node()
 
 
 def test_a_subscription_that_asks_for_too_much_is_named_and_others_are_not():
