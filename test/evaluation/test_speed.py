@@ -71,7 +71,7 @@ def _variant(engine="torch", precision="float32"):
 @pytest.mark.usefixtures("quick_memory")
 def test_every_variant_stands_beside_the_reference_of_its_route(weights):
     sizes = (SIZE, (64, 64))
-    result = measure_speed(SpeedSettings(weights, ("torch",), sizes=sizes, rounds=3, threads=1))
+    result = measure_speed(SpeedSettings(weights, ("torch",), ("float32",), sizes=sizes, rounds=3, threads=1))
     assert result.complete
     assert [(row.height, row.width, row.route, row.engine, row.precision) for row in result.rows] == [
         (*size, route.value, "torch", precision)
