@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csk_ros.messages import MAX_PIXELS, check_image, thin_pixels
+from csk_ros.messages import MAX_PIXELS, check_image, decompress, is_png, thin_pixels
 from csk_ros.perception import Look
 
 if TYPE_CHECKING:
@@ -48,25 +48,32 @@ class Looker:
         self._processor_ns = processor_ns
         self._decode_from_ns: int | None = None
 
-    def look(self, message: Any) -> Look:
-        """What an ``Image`` or ``CompressedImage`` shows.
+    def look(self, message: Any) -> tuple[Look, Any]:
+        """What an ``Image`` or ``CompressedImage`` shows, and what its pixels are to be read from.
+
+        That is the message itself, or the image that a PNG holds if it has been decoded for the look: it is
+        not decoded twice.
 
         Raises:
             ImageError: if it cannot be an image, or its decoding fails.
         """
         check_image(message, max_pixels=self._max_pixels)
-        raw = hasattr(message, "encoding")
-        thin = thin_pixels(message) if raw else self._decode(message)
-        signature = _signature(message.data, thin if raw else None)
-        return Look(signature) if thin is None else Look(signature, *_levels(thin))
+        if hasattr(message, "encoding"):
+            thin, image = thin_pixels(message), message
+            signature = _signature(message.data, thin)
+        else:
+            thin, image = self._decode(message)
+            signature = _signature(message.data, None)
+        return Look(signature, *(() if thin is None else _levels(thin))), image
 
-    def _decode(self, message: Any) -> NDArray[Any] | None:
+    def _decode(self, message: Any) -> tuple[NDArray[Any] | None, Any]:
         now = self._clock_ns()
         if self._sparing and self._decode_from_ns is not None and now < self._decode_from_ns:
-            return None
+            return None, message
         started = self._processor_ns()
         try:
-            return thin_pixels(message)
+            image = decompress(message) if is_png(message) else message
+            return thin_pixels(image), image
         finally:
             self._decode_from_ns = now + int((self._processor_ns() - started) / _DECODE_SHARE)
 

@@ -9,7 +9,7 @@ import pytest
 
 from csk_ros.data.synthetic import SceneDrive
 from csk_ros.looking import Looker
-from csk_ros.messages import ImageError
+from csk_ros.messages import ImageError, read_ir
 from csk_ros.perception import ContentHealth, PerceptionSettings
 
 ENCODINGS = {(np.uint8, 2): "mono8", (np.uint8, 3): "rgb8", (np.uint16, 2): "mono16"}
@@ -25,7 +25,11 @@ def raw(pixels):
 
 def compressed(pixels, extension):
     data = array.array("B", cv2.imencode(extension, pixels)[1].tobytes())
-    return SimpleNamespace(format=extension, data=data)
+    return SimpleNamespace(format=extension, data=data, header="its header")
+
+
+def glance(looker, message):
+    return looker.look(message)[0]
 
 
 def noise(high, shape=(120, 160, 3), dtype=np.uint8, low=0):
@@ -36,19 +40,19 @@ def noise(high, shape=(120, 160, 3), dtype=np.uint8, low=0):
 def test_levels_are_those_of_the_camera(dtype):
     pixels = np.full((100, 100), 1000 % np.iinfo(dtype).max, dtype)
     pixels[:4], pixels[4:9], pixels[99:] = 0, 7, 255
-    look = Looker().look(raw(pixels))
+    look = glance(Looker(), raw(pixels))
     assert (look.low, look.high) == (7, pixels[50, 50])
 
 
 def test_one_changed_bit_anywhere_is_another_image():
     pixels = noise(255)
     looker = Looker()
-    first = looker.look(raw(pixels))
-    assert looker.look(raw(pixels.copy())) == first
+    first = glance(looker, raw(pixels))
+    assert glance(looker, raw(pixels.copy())) == first
     for place in ((0, 0, 0), (63, 71, 2), (119, 159, 1)):
         changed = pixels.copy()
         changed[place] ^= 1
-        assert looker.look(raw(changed)).signature != first.signature
+        assert glance(looker, raw(changed)).signature != first.signature
 
 
 def test_a_flat_square_that_moves_over_a_flat_ground_is_another_image():
@@ -56,15 +60,15 @@ def test_a_flat_square_that_moves_over_a_flat_ground_is_another_image():
     for left in range(0, 80, 8):
         pixels = np.full((120, 160, 3), 50, np.uint8)
         pixels[40:60, left : left + 20] = 200
-        looks.append(Looker().look(raw(pixels)).signature)
+        looks.append(glance(Looker(), raw(pixels)).signature)
     assert len(set(looks)) == len(looks)
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 def test_compressed_images_are_looked_into(extension):
     looker = Looker()
-    assert looker.look(compressed(np.full((120, 160, 3), 9, np.uint8), extension)).high == 9
-    assert Looker().look(compressed(noise(255), extension)).high > 100
+    assert glance(looker, compressed(np.full((120, 160, 3), 9, np.uint8), extension)).high == 9
+    assert glance(Looker(), compressed(noise(255), extension)).high > 100
 
 
 def test_compressed_images_are_decoded_for_a_tenth_of_the_time_at_most(monkeypatch):
@@ -81,7 +85,7 @@ def test_compressed_images_are_decoded_for_a_tenth_of_the_time_at_most(monkeypat
     looks, image = [], compressed(noise(255), ".jpg")
     for arrival in range(0, 1_000_000_000, 33_000_000):
         now = max(now, arrival)
-        looks.append(looker.look(image))
+        looks.append(glance(looker, image))
     assert 0.07 * now < 5_000_000 * len(decodes) <= 0.1 * now + 5_000_000
     assert {look.high for look in looks} == {0, None}
     assert len({look.signature for look in looks}) == 1
@@ -89,7 +93,35 @@ def test_compressed_images_are_decoded_for_a_tenth_of_the_time_at_most(monkeypat
 
 def test_every_compressed_image_is_looked_into_where_time_does_not_count():
     looker = Looker(sparing=False)
-    assert all(looker.look(compressed(noise(255), ".png")).high is not None for _ in range(5))
+    assert all(glance(looker, compressed(noise(255), ".png")).high is not None for _ in range(5))
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((120, 160), "u1"), ((120, 160), "u2"), ((120, 160, 3), "u1")])
+def test_a_png_that_was_decoded_for_the_look_is_not_decoded_again(monkeypatch, shape, dtype):
+    pixels = noise(255, shape, dtype)
+    message = compressed(pixels, ".png")
+    wanted = read_ir(message)
+    look, image = Looker().look(message)
+    assert look.high > 240
+    assert image.header == "its header"
+    monkeypatch.setattr("cv2.imdecode", None)
+    assert np.array_equal(read_ir(image), wanted)
+
+
+def test_what_was_not_decoded_in_full_comes_back_as_it_is():
+    looker = Looker(clock_ns=lambda: 0)
+    jpeg, png, image = compressed(noise(255), ".jpg"), compressed(noise(255), ".png"), raw(noise(255))
+    assert looker.look(image)[1] is image
+    assert looker.look(jpeg)[1] is jpeg
+    assert looker.look(png)[1] is png  # the time for decoding is spent
+
+
+def test_a_look_at_a_png_tells_the_same_content_whether_it_was_decoded_or_not():
+    looker = Looker(clock_ns=lambda: 0)
+    first, second = (glance(looker, compressed(noise(255), ".png")) for _ in range(2))
+    assert first.high is not None
+    assert second.high is None
+    assert first.signature == second.signature
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
@@ -98,14 +130,14 @@ def test_a_compressed_image_that_is_cut_short_is_refused(extension, share):
     whole = compressed(noise(255), extension)
     whole.data = whole.data[: int(share * len(whole.data))]
     with pytest.raises(ImageError, match="compressed image"):
-        Looker().look(whole)
+        glance(Looker(), whole)
 
 
 def verdict(settings, messages):
     content, looker = ContentHealth(settings), Looker()
     faults = set()
     for message in messages:
-        content.see(looker.look(message))
+        content.see(glance(looker, message))
         faults.add(content.fault)
     return faults, content.bad
 

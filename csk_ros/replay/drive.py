@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from csk_ros.looking import Looker
-from csk_ros.messages import (
-    MAX_PIXELS,
-    ImageError,
-    check_header,
-    check_image,
-    decompress,
-    is_png,
-    read_eo,
-    read_ir,
-)
+from csk_ros.messages import MAX_PIXELS, ImageError, check_header, read_eo, read_ir
 from csk_ros.modality import Modality, Route
 from csk_ros.perception import Frame, Perception, Reason
 from csk_ros.replay.bag import BagError
@@ -76,16 +67,13 @@ def read_images(arrivals: Iterable[Arrival], *, max_pixels: int = MAX_PIXELS) ->
         try:
             message = arrival.message()
             check_header(message.header)
-            if is_png(message):
-                check_image(message, max_pixels=max_pixels)
-                message = decompress(message)  # once, for the look and for the network
-            look = lookers[arrival.modality].look(message) if arrival.modality else None
+            look, image = lookers[arrival.modality].look(message) if arrival.modality else (None, message)
         except (BagError, ImageError) as error:
             yield ReadImage(*place, problem=str(error))
             continue
         read = read_eo if arrival.modality is Modality.EO else read_ir
         try:
-            yield ReadImage(*place, message.header, read(message), look)
+            yield ReadImage(*place, message.header, read(image), look)
         except ImageError as error:
             yield ReadImage(*place, message.header, None, look, str(error))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from csk_ros.modality import Modality
     from csk_ros.perception import Decision, Frame
     from csk_ros.ros.outputs import Outputs
-    from csk_ros.ros.synchronizer import FallbackSynchronizer
+    from csk_ros.ros.synchronizer import FallbackSynchronizer, Received
 
 _LOG_EVERY_S = 5.0
 _MS = 1e-6
@@ -58,7 +58,7 @@ class Answerer:
         self.times = StageTimes()
         self._open = True
         self._telling = threading.Lock()
-        self._worker: LatestOnlyWorker[Decision[Any]] = LatestOnlyWorker(
+        self._worker: LatestOnlyWorker[Decision[Received]] = LatestOnlyWorker(
             self._answer, self._supersede, name="segment-worker"
         )
 
@@ -67,7 +67,7 @@ class Answerer:
         """How long it has been at its present frame, 0 if it has none."""
         return self._worker.busy_s
 
-    def submit(self, decision: Decision[Any]) -> None:
+    def submit(self, decision: Decision[Received]) -> None:
         """Answer this one next, in place of one that waits."""
         self._worker.submit(decision)
 
@@ -85,10 +85,10 @@ class Answerer:
             self._open = False
         return ended
 
-    def _supersede(self, decision: Decision[Any]) -> None:
+    def _supersede(self, decision: Decision[Received]) -> None:
         self._synchronizer.dropped(decision, DropCause.SUPERSEDED)
 
-    def _answer(self, decision: Decision[Any]) -> None:
+    def _answer(self, decision: Decision[Received]) -> None:
         try:
             cause = self._attempt(decision)
         except Exception:  # noqa: BLE001 (an error of ours or the middleware's costs one frame, not the thread)
@@ -99,7 +99,7 @@ class Answerer:
                 if self._open:
                     self._synchronizer.dropped(decision, cause)
 
-    def _attempt(self, decision: Decision[Any]) -> DropCause | None:
+    def _attempt(self, decision: Decision[Received]) -> DropCause | None:
         """Why there is no mask; None if it is published and counted."""
         if self._segmenter.exhausted():
             return DropCause.ENGINE_FAILED
@@ -126,7 +126,7 @@ class Answerer:
         with self._telling:
             if self._open:
                 started = time.monotonic_ns()
-                self._outputs.publish(segmentation, decision.anchor.payload.header, eo=eo, ir=ir)
+                self._outputs.publish(segmentation, decision.anchor.payload.message.header, eo=eo, ir=ir)
                 self._synchronizer.answered(decision, route=segmentation.route)
                 ended = time.monotonic_ns()
                 self.times.add("publish", (ended - started) * _MS)
@@ -134,12 +134,12 @@ class Answerer:
                 self.times.add("around", whole - segmentation.timings["network"])
         return None
 
-    def _read(self, frame: Frame[Any] | None, read: Callable[[Any], Any]) -> Any:
+    def _read(self, frame: Frame[Received] | None, read: Callable[[Any], Any]) -> Any:
         """The pixels of a frame; None where there is none or it cannot be read."""
         if frame is None:
             return None
         try:
-            return read(frame.payload)
+            return read(frame.payload.image)
         except ImageError as error:
             self._refuse(frame.modality, str(error))
             return None

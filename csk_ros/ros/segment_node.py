@@ -33,7 +33,7 @@ from csk_ros.ros.outputs import Outputs
 from csk_ros.ros.parameters import NodeParameters, ParameterError
 from csk_ros.ros.recovery import Recovery
 from csk_ros.ros.refusal_log import RefusalLog
-from csk_ros.ros.synchronizer import FallbackSynchronizer
+from csk_ros.ros.synchronizer import FallbackSynchronizer, Received
 from csk_ros.ros.transitions import logged, refuse_impossible
 from csk_ros.share import DEFAULT_CHECKPOINT
 
@@ -300,7 +300,7 @@ class SegmentNode(LifecycleNode):
         synchronizer.connect(modality, image_input)
         return image_input
 
-    def _submit(self, decision: Decision[Any]) -> None:
+    def _submit(self, decision: Decision[Received]) -> None:
         if self._answerer:
             self._answerer.submit(decision)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.clock import Clock, ClockType
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     from csk_ros.modality import Route
     from csk_ros.perception import Account, Decision, Fault, StreamReport
+
+
+class Received(NamedTuple):
+    """What a decision's frames carry: the message, and what its pixels are to be read from."""
+
+    message: Any
+    image: Any
 
 
 class FallbackSynchronizer(SimpleFilter):
@@ -45,13 +52,13 @@ class FallbackSynchronizer(SimpleFilter):
         node: Node,
         settings: PerceptionSettings | None = None,
         *,
-        deliver: Callable[[Decision[Any]], None] | None = None,
+        deliver: Callable[[Decision[Received]], None] | None = None,
         refuse: Callable[[Modality, str], None] | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
         self._node = node
-        self._perception: Perception[Any] = Perception(settings or PerceptionSettings())
+        self._perception: Perception[Received] = Perception(settings or PerceptionSettings())
         self._lookers = {modality: Looker(max_pixels) for modality in Modality}
         self._faults: dict[Modality, Fault | None] = dict.fromkeys(Modality)
         self._lock = threading.Lock()
@@ -64,12 +71,12 @@ class FallbackSynchronizer(SimpleFilter):
         """Take the images of one modality from a filter."""
         source.registerCallback(self._arrive, modality)
 
-    def answered(self, decision: Decision[Any], *, route: Route | None = None) -> None:
+    def answered(self, decision: Decision[Received], *, route: Route | None = None) -> None:
         """Count a decision whose mask was published; ``route`` if another one than decided made it."""
         with self._lock:
             self._perception.answered(decision, time.monotonic_ns(), route=route)
 
-    def dropped(self, decision: Decision[Any], cause: DropCause) -> None:
+    def dropped(self, decision: Decision[Received], cause: DropCause) -> None:
         """Count a decision that got no mask."""
         with self._lock:
             self._perception.dropped(decision, cause)
@@ -101,14 +108,15 @@ class FallbackSynchronizer(SimpleFilter):
         now = time.monotonic_ns()
         try:
             check_header(message.header)
-            look = self._lookers[modality].look(message)
+            look, image = self._lookers[modality].look(message)
         except ImageError as error:
             with self._lock:
                 decisions = self._perception.refused(modality, now)
             if self._refuse:
                 self._refuse(modality, str(error))
         else:
-            frame = Frame(modality, stamp_to_ns(message.header.stamp), now, message, look)
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            frame = Frame(modality, stamp_ns, now, Received(message, image), look)
             with self._lock:
                 decisions = self._perception.arrive(frame)
         self._log_switch(modality)
@@ -128,7 +136,7 @@ class FallbackSynchronizer(SimpleFilter):
             decisions = self._perception.advance(time.monotonic_ns())
         self._hand_over(decisions)
 
-    def _hand_over(self, decisions: list[Decision[Any]]) -> None:
+    def _hand_over(self, decisions: list[Decision[Received]]) -> None:
         for decision in decisions:
             self._deliver(decision)
         with self._lock:
@@ -139,7 +147,7 @@ class FallbackSynchronizer(SimpleFilter):
             self._timer.timer_period_ns = max(deadline - time.monotonic_ns(), 1)
             self._timer.reset()
 
-    def _signal(self, decision: Decision[Any]) -> None:
-        eo, ir = (frame.payload if frame else None for frame in (decision.eo, decision.ir))
+    def _signal(self, decision: Decision[Received]) -> None:
+        eo, ir = (frame.payload.message if frame else None for frame in (decision.eo, decision.ir))
         self.signalMessage(eo, ir, decision.route)
         self.answered(decision)

@@ -32,7 +32,7 @@ def message(cameras, stream, *spoilt, content=0):
 def verdict(messages, settings: ContentSettings):
     looker, health = Looker(), ContentHealth(settings)
     for one in messages:
-        health.see(looker.look(one))
+        health.see(looker.look(one)[0])
     return health.fault
 
 
