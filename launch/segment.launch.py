@@ -12,7 +12,7 @@ _SHARE = FindPackageShare("csk_ros")
 _PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _FROM_PARAMS_FILE = {
     "checkpoint": "checkpoint (*.safetensors)",
-    "engine": "what runs the network: auto, torch, openvino or onnxruntime",
+    "engine": "what runs the network: auto, torch, openvino, onnxruntime or tensorrt",
     "device": "where it runs: auto, cpu, cuda, cuda:1, xpu, ...",
     "eo_transport": "raw or compressed (eo_topic/compressed)",
     "ir_transport": "raw or compressed (ir_topic/compressed)",
