@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
 from peer import HEIGHT, WIDTH
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from csk_ros.messages import fill_image
+from csk_ros.messages import fill_image, read_ir
 from csk_ros.modality import Modality, Route
 from csk_ros.perception import PerceptionSettings
 from csk_ros.ros.filters import SimpleFilter
@@ -24,6 +25,12 @@ def image(stamp_ns):
     header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     fill_image(message, np.zeros((HEIGHT, WIDTH), np.uint8), "mono8", header)
     return message
+
+
+def png(stamp_ns):
+    raw = image(stamp_ns)
+    _, data = cv2.imencode(".png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    return CompressedImage(header=raw.header, format="mono8; png compressed mono8", data=data.tobytes())
 
 
 @pytest.fixture
@@ -48,6 +55,21 @@ def test_a_pair_is_called_back_with_both_messages(wired):
     wired.eo.signalMessage(image(1100 * MS))
     assert wired.called == [(eo, ir, Route.FUSED)]
     assert wired.synchronizer.account().answered == {Route.FUSED: 1}
+
+
+def test_a_png_is_decoded_once_and_called_back_as_it_came(wired, monkeypatch):
+    delivered, message = [], png(1000 * MS)
+    synchronizer = FallbackSynchronizer(wired.node, deliver=delivered.append)
+    synchronizer.connect(Modality.IR, wired.ir)
+    wired.ir.signalMessage(message)
+    while not (wired.called and delivered):
+        rclpy.spin_once(wired.node, timeout_sec=5)
+    assert wired.called == [(None, message, Route.IR_ONLY)]
+    carried = delivered[0].ir.payload
+    assert carried.message is message
+    monkeypatch.setattr("cv2.imdecode", None)
+    assert read_ir(carried.image).shape == (HEIGHT, WIDTH)
+    synchronizer.close()
 
 
 def test_a_frame_without_a_partner_is_released_by_the_steady_timer(wired):
