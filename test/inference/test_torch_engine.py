@@ -106,6 +106,32 @@ def test_what_cannot_be_captured_runs_without_and_says_so_once(captured, checkpo
     assert said == [f"torch: without a CUDA graph, so slower than this device can: {reason}"]
 
 
+EXCHANGED = {"exchange_stages": ["mixed", "spatial", "channel", "none"], "exchange_channels": "gamma"}
+
+
+@pytest.mark.parametrize(
+    ("network", "more"),
+    [
+        ("csk", {}),
+        ("csk", EXCHANGED),
+        ("csk", {"backbone": "resnet18", "decoder": "deeplabv3plus", "gate": "concatenation"}),
+        ("early", {}),
+        ("late", {}),
+    ],
+)
+def test_a_frame_takes_nothing_from_the_host(make_checkpoint, network, more):
+    """What a CUDA graph demands; tensors on meta have no values to read, and do not mix with the CPU's."""
+    checkpoint = make_checkpoint(network, **more)
+    engine = TorchEngine(checkpoint, CPU)
+    for graph in engine._graphs.values():
+        graph.to("meta")
+    for route in checkpoint.network.routes:
+        images = {m: image.to("meta") for m, image in _images().items() if m in route.modalities}
+        for confidence in (False, True):
+            maps = engine.maps(images, (60, 90), confidence=confidence)
+            assert (maps.device.type, maps.shape) == ("meta", (1 + confidence, 60, 90))
+
+
 @gpu
 def test_a_graph_answers_what_its_inputs_show():
     graph = CudaGraph(lambda inputs: inputs[0] + inputs[1], [torch.ones(3, device="cuda")] * 2)
