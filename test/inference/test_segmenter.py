@@ -295,6 +295,21 @@ def test_bytes_are_resized_as_bytes_within_two_levels(size):
     assert (got - wanted).abs().max() <= 2
 
 
+@given(data=st.data())
+def test_thermal_bytes_are_resized_as_torch_does(data):
+    sides = st.integers(1, 70) | st.integers(1, 70).map(lambda side: 4 * side)
+    height, width, *size = data.draw(st.tuples(sides, sides, sides, sides))
+    ir = np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
+    got = levels(ir, tuple(size), torch.device("cpu"))
+    wanted = torch.nn.functional.interpolate(
+        torch.from_numpy(ir)[None, None],
+        size=size,
+        mode="bilinear",
+        antialias=size[0] < height or size[1] < width,
+    )
+    assert torch.equal(got, wanted.permute(0, 2, 3, 1))
+
+
 def test_warm_up_runs_every_route(checkpoint):
     segmenter = Segmenter.from_network(checkpoint, engine="torch", device="cpu", height=32, width=64)
     sizes = []
