@@ -22,6 +22,8 @@ from csk_ros.replay.samples import compressed_message, header
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 
 def main() -> None:
     """Print a line for each camera and format."""
@@ -42,16 +44,17 @@ def main() -> None:
         print(f"{name + ':':18}{len(message.data) / 1e3:5.0f} kB, {_times(message, read, arguments.rounds)}")
 
 
-def _read_files(eo: str, ir: str) -> tuple[np.ndarray, np.ndarray]:
-    return cv2.imread(eo, cv2.IMREAD_COLOR_RGB), cv2.imread(ir, cv2.IMREAD_GRAYSCALE)
+def _read_files(eo: str, ir: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    with Image.open(eo) as colour, Image.open(ir) as thermal:
+        return np.asarray(colour.convert("RGB")), np.asarray(thermal.convert("L"))
 
 
-def _street() -> tuple[np.ndarray, np.ndarray]:
+def _street() -> tuple[NDArray[np.uint8], NDArray[Any]]:
     sample = SceneDrive(7, frames=1)[0]
     return sample.eo, sample.ir
 
 
-def _times(message: Any, read: Callable[[Any], np.ndarray], rounds: int) -> str:
+def _times(message: Any, read: Callable[[Any], NDArray[Any]], rounds: int) -> str:
     times: list[tuple[float, float, float]] = []
     for _ in range(rounds):
         started = time.perf_counter()

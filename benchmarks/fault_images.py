@@ -47,7 +47,8 @@ class CameraImages:
         """The image with a number; equal numbers give equal images."""
         image = self._pixels[content // 2 % len(self._pixels)]
         first = int(np.random.default_rng(content).integers(image.size))
-        return image ^ self._noise[first : first + image.size].reshape(image.shape)
+        noisy: NDArray[Any] = image ^ self._noise[first : first + image.size].reshape(image.shape)
+        return noisy
 
 
 def fill(message: Any, pixels: NDArray[Any], header: Any, spoilt: Iterable[str] = ()) -> None:

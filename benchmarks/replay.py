@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from csk_ros.data.synthetic import SceneDrive
 from csk_ros.inference import Segmenter
@@ -24,6 +25,9 @@ from csk_ros.replay.offline import run_offline
 from csk_ros.replay.offline_settings import OfflineSettings
 from csk_ros.replay.samples import START_NS, compressed_message, header
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
+
+if TYPE_CHECKING:
+    from csk_ros.data import Sample
 
 _SCENES = 200
 
@@ -56,7 +60,7 @@ def main() -> None:
             replay_whole(bag, Path(folder, "whole"), arguments.seconds * arguments.rate)
 
 
-def write_bag(path: Path, samples: list, seconds: float, rate_hz: float) -> None:
+def write_bag(path: Path, samples: list[Sample], seconds: float, rate_hz: float) -> None:
     """A bag of JPEG and 8-bit PNG images; each sample is encoded once."""
     encoded = []
     for sample in samples:
@@ -77,7 +81,7 @@ def write_bag(path: Path, samples: list, seconds: float, rate_hz: float) -> None
                 bag.write(topic, stamp_ns, message)
 
 
-def own_ms(samples: list, frames: int) -> float:
+def own_ms(samples: list[Sample], frames: int) -> float:
     """Milliseconds per fused frame of the Segmenter alone."""
     segmenter = Segmenter.from_checkpoint(share_path(DEFAULT_CHECKPOINT), threads=0, confidence=False)
     segmenter.segment(eo=samples[0].eo, ir=samples[0].ir)
