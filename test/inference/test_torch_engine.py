@@ -50,6 +50,15 @@ def test_bfloat16_only_where_the_cpu_has_it(checkpoint, monkeypatch, has):
             TorchEngine(checkpoint, CPU, EngineOptions("bfloat16"))
 
 
+@pytest.mark.parametrize(("device", "lines"), [("cpu", 0), ("cuda:1", 1)])
+def test_auto_is_float32_and_names_what_may_be_faster_on_a_gpu(checkpoint, device, lines):
+    said = []
+    options = EngineOptions(report=said.append)
+    assert TorchEngine.suitable_precision(checkpoint, torch.device(device), options) == "float32"
+    assert len(said) == lines
+    assert all("float16" in line for line in said)
+
+
 class _Graph:
     """In place of a captured graph."""
 
