@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+import torch_profile
+
+from csk_ros.inference import EngineError
+
+
+def test_operators_of_a_frame_with_their_calls_longest_first():
+    left, right = torch.rand(300, 300), torch.rand(300, 300)
+
+    def frame():
+        return (left @ right).relu().relu()
+
+    operators = torch_profile.profiled(frame, torch.device("cpu"), 3)
+    calls = {operator.name: operator.calls for operator in operators}
+    assert calls["aten::mm"] == 1
+    assert calls["aten::relu"] == 2
+    times = [operator.us for operator in operators]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] > 0
+
+
+def test_a_table_for_each_route(monkeypatch, capsys):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["", "--device", "cpu", "--size", "64", "96", "--rounds", "2"])
+    torch_profile.main()
+    assert torch.get_num_threads() == threads
+    printed = capsys.readouterr().out
+    for route in ("EO_ONLY", "FUSED", "IR_ONLY"):
+        assert f"{route} at 64x96, float32 on cpu: eager " in printed
+    assert printed.count("| all |") == 3
+    assert "convolution" in printed
+
+
+def test_a_device_that_is_not_there_is_a_usage_error(monkeypatch, capsys):
+    def missing(_):
+        raise EngineError("device 'cuda:7' is missing: use device cpu")
+
+    monkeypatch.setattr(torch_profile, "find_device", missing)
+    monkeypatch.setattr(sys, "argv", ["", "--device", "cuda:7"])
+    with pytest.raises(SystemExit):
+        torch_profile.main()
+    assert "device 'cuda:7' is missing: use device cpu" in capsys.readouterr().err
