@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from csk_ros.data.synthetic import SceneDrive
+from csk_ros.evaluation.variants import Variant
 from csk_ros.inference import EngineError
 from csk_ros.inference.engines import EngineOptions, find_device
 from csk_ros.inference.engines.torch_engine import PRECISIONS, TorchEngine
 from csk_ros.inference.postprocess import answer
 from csk_ros.inference.preprocess import levels
-from csk_ros.modality import Modality
 from csk_ros.network import load_checkpoint
 from csk_ros.share import DEFAULT_CHECKPOINT, share_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from csk_ros.modality import Route
+    from csk_ros.modality import Modality
 
 _WARM_UPS = 5
 
@@ -64,16 +63,19 @@ def main() -> None:
         )
     except EngineError as error:
         parser.error(str(error))
+    variant = Variant("torch", engine.precision, str(device), *size, threads=0, confidence=False)
     for route in sorted(checkpoint.network.routes):
+        street = variant.images(route)
         with torch.inference_mode(), engine.stream():
-            print_route(engine, route, size, arguments.rounds)
+            images = {m: levels(street[m.value], size, device) for m in route.modalities}
+            print(f"\n{route.value} at {size[0]}x{size[1]}, {engine.precision} on {device}:")
+            print_frame(engine, images, size, arguments.rounds)
 
 
-def print_route(engine: TorchEngine, route: Route, size: tuple[int, int], rounds: int) -> None:
-    """Time a route, then profile it."""
-    street = SceneDrive(frames=1, light="dusk")[0]
-    given = {Modality.EO: street.eo, Modality.IR: street.ir}
-    images = {m: levels(given[m], size, engine.device) for m in route.modalities}
+def print_frame(
+    engine: TorchEngine, images: dict[Modality, torch.Tensor], size: tuple[int, int], rounds: int
+) -> None:
+    """Time the images' route, with and without its CUDA graph, then profile it without."""
 
     def eager() -> torch.Tensor:
         return answer(engine.logits(images), size, confidence=False)
@@ -82,7 +84,6 @@ def print_route(engine: TorchEngine, route: Route, size: tuple[int, int], rounds
     if engine.device.type == "cuda":
         ways["CUDA graph"] = lambda: engine.maps(images, size, confidence=False)
     times = frame_ms(ways, engine.device, rounds)
-    print(f"\n{route.value} at {size[0]}x{size[1]}, {engine.precision} on {engine.device}:", end=" ")
     print(", ".join(f"{name} {median(each):.3f} ms" for name, each in times.items()))
     if len(times) == 2:
         ratio = median(slow / fast for slow, fast in zip(*times.values(), strict=True))

@@ -123,7 +123,7 @@ def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _resize_plane(image: torch.Tensor, size: tuple[int, int], *, low_pass: bool) -> torch.Tensor:
-    """The same bytes in a fifth of the time (``benchmarks/resizing.py``): torch is slow with one channel.
+    """The same bytes in a quarter of the time (``benchmarks/resizing.py``): torch is slow with one channel.
 
     Where only the height changes, pixels side by side may as well be channels of one, with which it is fast.
     """

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,9 +33,21 @@ def test_a_table_for_each_route(monkeypatch, capsys):
     assert torch.get_num_threads() == threads
     printed = capsys.readouterr().out
     for route in ("EO_ONLY", "FUSED", "IR_ONLY"):
-        assert f"{route} at 64x96, float32 on cpu: eager " in printed
+        assert f"{route} at 64x96, float32 on cpu:\neager " in printed
     assert printed.count("| all |") == 3
     assert "convolution" in printed
+
+
+def test_what_a_cuda_graph_saves_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(torch_profile, "_wait", lambda _: None)
+    engine = SimpleNamespace(
+        device=torch.device("cuda"),
+        logits=lambda _: torch.rand(1, 9, 200, 200).exp(),
+        maps=lambda *_, **__: None,
+    )
+    torch_profile.print_frame(engine, {}, (400, 400), 3)
+    told = re.search("without the CUDA graph ([0-9.]+) times as long", capsys.readouterr().out)
+    assert float(told[1]) > 2
 
 
 def test_a_device_that_is_not_there_is_a_usage_error(monkeypatch, capsys):
