@@ -96,7 +96,9 @@ def check_runs(runs: Sequence[Run]) -> None:
         for key, value in flat(run.filled()).items():
             named = value is not None and key.endswith(("checkpoint", "backbone_weights"))
             if named and "{run:" not in template[key] and not Path(value).is_file():
-                raise FileNotFoundError(f"{run.name}: {key}: there is no file {value}")
+                raise FileNotFoundError(
+                    f"{run.name}: {key}: there is no file {value}: name another, or run first what writes it"
+                )
 
 
 def check_claims(comparison: Comparison) -> None:

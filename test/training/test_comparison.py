@@ -192,7 +192,10 @@ def test_a_wrong_specification_is_one_clear_line_before_anything_runs(changes, w
         ({"network.arguments": {"speed": 3}}, "single_eo/day/seed0: network 'single' cannot be built"),
         ({"data.root": "nowhere"}, "nowhere is not a folder"),
         ({"data.test_split": "tset"}, "unknown split 'tset'"),
-        ({"network.backbone_weights": "no.safetensors"}, "backbone_weights: there is no file no.safetensors"),
+        (
+            {"network.backbone_weights": "no.safetensors"},
+            "backbone_weights: there is no file no.safetensors: name another, or run first what",
+        ),
     ],
 )
 def test_networks_data_and_files_are_checked_before_anything_runs(changes, words, write_spec, capsys):
